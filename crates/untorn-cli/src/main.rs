@@ -1,0 +1,2 @@
+//! The command `untorn`.
+fn main() {}

@@ -1,0 +1,91 @@
+//! The names of all syncs. A sync without a reason is not made; a reason is tested by taking its sync away.
+
+/// Why a sync is made: one variant per place in the code that syncs.
+///
+/// Every call of [`File::sync`](super::File::sync) and [`Dir::sync`](super::Dir::sync) passes its site. A test can take
+/// one site away (`sim::Meter`, feature `sim`) and must then see a violation: the table of which test
+/// catches which site is in docs/DURABILITY.md.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum SyncSite {
+    /// A sync of the caller's own program on the seam; untorn itself never uses it.
+    Caller,
+    /// The temporary's content, before it takes the target's name.
+    ReplaceFile,
+    /// The directory, after the rename that replaced the target.
+    ReplaceDir,
+    /// The content of a new file, before it gets its name.
+    PublishFile,
+    /// The directory, after a name that must not exist before was given.
+    PublishDir,
+    /// The parent, after a directory was made in it.
+    MakeDirParent,
+    /// The copy of damaged or cut bytes, before the original changes.
+    QuarantineFile,
+    /// The directory of the quarantine, before the original changes.
+    QuarantineDir,
+    /// A frame of the log, before its records are acknowledged.
+    LogFrame,
+    /// The zeros of a prepared segment, before it gets its name.
+    LogPrepareFile,
+    /// The name of a prepared segment, before the seal that leads to it.
+    LogPrepareDir,
+    /// The header of a log's first segment, before META says that there is a log.
+    LogBeginFile,
+    /// META's temporary, before it replaces META.
+    LogMetaFile,
+    /// The log's directory, after META was replaced.
+    LogMetaDir,
+    /// What an intent wrote and zeroed, before META says that it is done.
+    LogCutFile,
+    /// The directory after an intent unlinked segments, before META says that it is done.
+    LogCutDir,
+}
+
+impl SyncSite {
+    /// All sites that untorn itself uses, in the order of the enum.
+    pub const ALL: [Self; 15] = [
+        Self::ReplaceFile,
+        Self::ReplaceDir,
+        Self::PublishFile,
+        Self::PublishDir,
+        Self::MakeDirParent,
+        Self::QuarantineFile,
+        Self::QuarantineDir,
+        Self::LogFrame,
+        Self::LogPrepareFile,
+        Self::LogPrepareDir,
+        Self::LogBeginFile,
+        Self::LogMetaFile,
+        Self::LogMetaDir,
+        Self::LogCutFile,
+        Self::LogCutDir,
+    ];
+
+    /// The site's name in lower case with dashes, as the command line prints and takes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Caller => "caller",
+            Self::ReplaceFile => "replace-file",
+            Self::ReplaceDir => "replace-dir",
+            Self::PublishFile => "publish-file",
+            Self::PublishDir => "publish-dir",
+            Self::MakeDirParent => "make-dir-parent",
+            Self::QuarantineFile => "quarantine-file",
+            Self::QuarantineDir => "quarantine-dir",
+            Self::LogFrame => "log-frame",
+            Self::LogPrepareFile => "log-prepare-file",
+            Self::LogPrepareDir => "log-prepare-dir",
+            Self::LogBeginFile => "log-begin-file",
+            Self::LogMetaFile => "log-meta-file",
+            Self::LogMetaDir => "log-meta-dir",
+            Self::LogCutFile => "log-cut-file",
+            Self::LogCutDir => "log-cut-dir",
+        }
+    }
+
+    /// The site with this name, if there is one.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|site| site.name() == name)
+    }
+}
