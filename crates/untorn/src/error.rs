@@ -329,9 +329,9 @@ impl From<Error> for io::Error {
             }
             ErrorKind::Unsupported => io::ErrorKind::Unsupported,
             ErrorKind::Io => match &error.0.cause {
-                Some(Cause::Boxed(cause)) => cause
-                    .downcast_ref::<io::Error>()
-                    .map_or(io::ErrorKind::Other, io::Error::kind),
+                Some(Cause::Boxed(cause)) => {
+                    cause.downcast_ref::<Self>().map_or(io::ErrorKind::Other, Self::kind)
+                }
                 _ => io::ErrorKind::Other,
             },
             _ => io::ErrorKind::Other,

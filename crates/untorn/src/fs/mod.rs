@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+mod name;
 mod os;
 mod site;
 
@@ -27,6 +28,7 @@ pub use site::SyncSite;
 
 pub(crate) mod sealed {
     /// Only this crate implements the seam, so that methods can still be added.
+    #[expect(unnameable_types, reason = "that nobody can name it is what seals the seam")]
     pub trait Sealed {}
 }
 

@@ -1,20 +1,17 @@
-//! System calls, memory maps, locks: the only folder with `unsafe`.
-#![expect(unsafe_code, reason = "memory maps")]
+//! System calls and memory maps: the only folder with `unsafe`.
+//!
+//! [`Kernel`] has one method per system call that the seam needs. Interrupted calls, short counts and busy answers end
+//! here: above it a read is full or at the end of the file, a write is whole or an error. Every call first passes the
+//! kernel's [`Gate`], through which tests let calls fail and fall short.
 
-/// A read-only shared map of a file.
-pub(crate) struct Mapping {
-    address: std::ptr::NonNull<u8>,
-    len: usize,
-}
+mod files;
+mod gate;
+mod kernel;
+mod mapping;
+mod names;
+#[cfg(test)]
+mod tests;
+mod xattr;
 
-impl Mapping {
-    pub(crate) const fn as_slice(&self) -> &[u8] {
-        // SAFETY: replaced by the real thing
-        unsafe { std::slice::from_raw_parts(self.address.as_ptr(), self.len) }
-    }
-}
-
-// SAFETY: read-only memory.
-unsafe impl Send for Mapping {}
-// SAFETY: read-only memory.
-unsafe impl Sync for Mapping {}
+pub(crate) use kernel::{Kernel, monotonic, now, to};
+pub(crate) use mapping::Mapping;
