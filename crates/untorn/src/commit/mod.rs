@@ -1,0 +1,158 @@
+//! The durable verbs: replace, publish, claim, make a directory, sweep, quarantine, sync. Nothing else renames or syncs.
+//!
+//! # Invariants
+//! - C1 A name leads to synced bytes or to what it led to before: the file is synced before it gets the name.
+//! - C2 `Ok` at `Synced` means that the directory was synced after the name was given.
+//! - C3 An inode whose sync failed never gets a name that matters; its temporary is unlinked.
+//! - C4 A temporary is locked by its maker as long as he lives; who gets the lock may unlink it, nobody else.
+//! - C5 A lock counts only while the locked inode is the one that the path leads to.
+//! - C6 What is cut or overwritten for good is copied first, and the copy is synced.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::fs::{Dir, File, Fs, Kind, SyncSite, SyncWhat};
+use crate::{Error, ErrorKind, Outcome, Result};
+
+mod atomic_file;
+mod claim;
+mod poison;
+mod probe;
+mod quarantine;
+mod replace;
+mod sweep;
+mod temp;
+
+pub use atomic_file::{AtomicFile, Owner, ReplaceOptions, Symlink};
+pub(crate) use claim::Claim;
+pub use claim::{Holder, holder};
+pub(crate) use poison::Poison;
+pub use probe::{Probe, probe, probe_with};
+pub(crate) use quarantine::{Cut, Quarantine};
+pub use replace::{create_new, create_new_with, replace, replace_with};
+pub(crate) use replace::{Sites, replace_in};
+pub use sweep::{SweepReport, sweep, sweep_with};
+pub(crate) use sweep::sweep_dir;
+pub(crate) use temp::Temp;
+
+/// Syncs a file's bytes and size. An error is final for the handle: the caller poisons it.
+pub(crate) fn sync_data(file: &dyn File, site: SyncSite) -> Result<()> {
+    file.sync(SyncWhat::Data, site)
+        .map_err(|e| Error::system("sync", file.path(), e).with_outcome(Outcome::Unknown))
+}
+
+/// Syncs the names of a directory.
+pub(crate) fn sync_dir(dir: &dyn Dir, site: SyncSite) -> Result<()> {
+    dir.sync(site)
+        .map_err(|e| Error::system("sync directory", dir.path(), e).with_outcome(Outcome::Unknown))
+}
+
+/// Unlinks a file; that it is not there is no error. Not synced: the caller says which sync covers it, or why none does.
+pub(crate) fn unlink(dir: &dyn Dir, name: &OsStr) -> Result<()> {
+    match dir.unlink(name) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::system("remove", &dir.path().join(name), e))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Opens the directory at `path`; makes it, and what is missing above it, durably, with mode 0777 less the umask.
+pub(crate) fn open_or_make_dir(fs: &dyn Fs, path: &Path) -> Result<Arc<dyn Dir>> {
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    match fs.open_dir(path) {
+        Ok(dir) => Ok(dir),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+                return Err(Error::system("open directory", path, e));
+            };
+            let parent = open_or_make_dir(fs, parent)?;
+            make_dir(&*parent, name, 0o777)
+        }
+        Err(e) => Err(Error::system("open directory", path, e)),
+    }
+}
+
+/// Makes the subdirectory `name` and syncs its parent (C2); opens it if it is there already.
+pub(crate) fn make_dir(parent: &dyn Dir, name: &OsStr, mode: u32) -> Result<Arc<dyn Dir>> {
+    let path = || parent.path().join(name);
+    match parent.make_dir(name, mode) {
+        Ok(()) => sync_dir(parent, SyncSite::MakeDirParent)?,
+        // Whoever made it may not have synced it yet, or may have died before he did.
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
+            sync_dir(parent, SyncSite::MakeDirParent)?;
+        }
+        Err(e) => return Err(Error::system("make directory", &path(), e)),
+    }
+    parent.open_dir(name).map_err(|e| Error::system("open directory", &path(), e))
+}
+
+/// A path taken apart: the held directory, and the name in it.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) dir: Arc<dyn Dir>,
+    pub(crate) name: std::ffi::OsString,
+}
+
+impl Place {
+    pub(crate) fn path(&self) -> PathBuf {
+        self.dir.path().join(&self.name)
+    }
+
+    /// Opens the directory that holds `path`'s last component.
+    pub(crate) fn of(fs: &dyn Fs, operation: &'static str, path: &Path) -> Result<Self> {
+        let slash = path.as_os_str().as_encoded_bytes().ends_with(b"/");
+        let (Some(name), false) = (path.file_name(), slash) else {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                operation,
+                path,
+                "this path names no file; end it with a file name",
+            ));
+        };
+        let parent = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let dir = fs.open_dir(parent).map_err(|e| Error::system(operation, path, e))?;
+        Ok(Self { dir, name: name.to_os_string() })
+    }
+
+    /// As [`of`](Self::of), and follows symlinks at the end of the path, so that the link stays and its target is meant.
+    pub(crate) fn resolve(
+        fs: &dyn Fs,
+        operation: &'static str,
+        path: &Path,
+        symlink: Symlink,
+    ) -> Result<(Self, Option<crate::fs::Stat>)> {
+        const HOPS: u32 = 40;
+        let mut at = path.to_path_buf();
+        for _ in 0..HOPS {
+            let place = Self::of(fs, operation, &at)?;
+            let stat = match place.dir.stat(&place.name) {
+                Ok(stat) => stat,
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok((place, None)),
+                Err(e) => return Err(Error::system(operation, &at, e)),
+            };
+            match (stat.kind, symlink) {
+                (Kind::File, _) => return Ok((place, Some(stat))),
+                (Kind::Symlink, Symlink::Follow) => {
+                    let link = place.dir.read_link(&place.name);
+                    let link = link.map_err(|e| Error::system(operation, &at, e))?;
+                    at = place.dir.path().join(link);
+                }
+                (kind, _) => {
+                    let what = match kind {
+                        Kind::Symlink => "it is a symbolic link, and the options refuse those",
+                        Kind::Dir => "it is a directory, not a file",
+                        _ => "it is no regular file; only those can be replaced",
+                    };
+                    return Err(Error::new(ErrorKind::Precondition, operation, &at, what));
+                }
+            }
+        }
+        let what = "too many symbolic links lead to each other";
+        Err(Error::new(ErrorKind::Precondition, operation, path, what))
+    }
+}

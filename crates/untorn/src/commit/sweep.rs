@@ -1,0 +1,79 @@
+//! Takes away what dead writers left: temporaries whose lock can be had (C4).
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::temp::{is_temp_name, locked_and_named};
+use crate::fs::{Dir, Fs, How, Kind, OsFs};
+use crate::{Error, Result};
+
+/// What a sweep found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SweepReport {
+    /// Temporaries of dead writers; gone now.
+    pub removed: Vec<PathBuf>,
+    /// Temporaries of living writers; left alone.
+    pub busy: Vec<PathBuf>,
+}
+
+/// Removes the temporaries that dead writers left in the directory `path`. Files of others are never touched.
+///
+/// # Durability
+/// None is needed: after a power cut a removed temporary may be back, and the next sweep takes it.
+///
+/// # Cost
+/// One listing of the directory; no sync.
+///
+/// # Errors
+/// `NotFound`, `ReadOnly` and the system's; what was removed by then stays removed.
+///
+/// # Example
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// let report = untorn::sweep(dir.path())?;
+/// assert!(report.removed.is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn sweep(path: impl AsRef<Path>) -> Result<SweepReport> {
+    sweep_with(path, Arc::new(OsFs::new()))
+}
+
+/// As [`sweep`], on a file system.
+///
+/// # Errors
+/// As [`sweep`].
+#[expect(clippy::needless_pass_by_value, reason = "as every constructor takes its file system")]
+pub fn sweep_with(path: impl AsRef<Path>, fs: Arc<dyn Fs>) -> Result<SweepReport> {
+    let path = path.as_ref();
+    let dir = fs.open_dir(path).map_err(|e| Error::system("sweep", path, e))?;
+    sweep_dir(&*dir)
+}
+
+pub(crate) fn sweep_dir(dir: &dyn Dir) -> Result<SweepReport> {
+    let mut report = SweepReport::default();
+    let names = dir.list().map_err(|e| Error::system("sweep", dir.path(), e))?;
+    for name in names.iter().filter(|name| is_temp_name(name)) {
+        let path = dir.path().join(name);
+        let gone = |e: &std::io::Error| e.kind() == std::io::ErrorKind::NotFound;
+        let taken = dir.stat(name).and_then(|stat| {
+            if stat.kind != Kind::File {
+                return Ok(None);
+            }
+            let file = dir.open(name, How::Read)?;
+            // The name is unique per attempt: who has the lock while the name still leads here is alone with it.
+            Ok(Some(locked_and_named(&*file, dir, name)?))
+        });
+        match taken {
+            Ok(Some(true)) => {
+                super::unlink(dir, name)?;
+                report.removed.push(path);
+            }
+            Ok(Some(false)) => report.busy.push(path),
+            Ok(None) => {}
+            Err(e) if gone(&e) => {}
+            Err(e) => return Err(Error::system("sweep", &path, e)),
+        }
+    }
+    Ok(report)
+}

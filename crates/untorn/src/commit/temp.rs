@@ -1,0 +1,171 @@
+//! Temporary files beside their target: unique per attempt, locked while their maker lives (C4), unlinked on drop.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::sync::Arc;
+
+use crate::fs::{Dir, File, Fs, How, Lock, Rename, SyncSite, SyncWhat};
+use crate::{Error, ErrorKind, Outcome, Result};
+
+const SUFFIX: &[u8] = b".untorn-tmp";
+const RANDOM_HEX: usize = 16;
+/// The longest name that Linux and macOS file systems take, in bytes.
+const NAME_MAX: usize = 255;
+
+/// A file that has no name that matters yet.
+#[derive(Debug)]
+pub(crate) struct Temp {
+    dir: Arc<dyn Dir>,
+    name: OsString,
+    file: Arc<dyn File>,
+    named: bool,
+}
+
+impl Temp {
+    /// A new empty file in `dir`, to become `target`: `.<target>.<16 hex digits>.untorn-tmp`.
+    pub(crate) fn create(
+        fs: &dyn Fs,
+        dir: &Arc<dyn Dir>,
+        target: &OsStr,
+        mode: u32,
+    ) -> Result<Self> {
+        const TRIES: u32 = 16;
+        let fail = |e| Error::system("create temporary for", &dir.path().join(target), e);
+        for _ in 0..TRIES {
+            let mut random = [0; RANDOM_HEX / 2];
+            fs.entropy(&mut random).map_err(fail)?;
+            let name = name_for(target, u64::from_le_bytes(random));
+            let file = match dir.open(&name, How::CreateNew(mode)) {
+                Ok(file) => file,
+                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => continue,
+                Err(e) => return Err(fail(e)),
+            };
+            let temp = Self { dir: Arc::clone(dir), name, file, named: true };
+            // A sweep may have come between creation and lock; then the name is gone or its lock is held (C5).
+            if locked_and_named(&*temp.file, &**dir, &temp.name).map_err(fail)? {
+                return Ok(temp);
+            }
+        }
+        Err(Error::new(
+            ErrorKind::Io,
+            "create temporary for",
+            &dir.path().join(target),
+            "every temporary was taken away at once; does something else clean this directory?",
+        ))
+    }
+
+    pub(crate) fn file(&self) -> &Arc<dyn File> {
+        &self.file
+    }
+
+    /// Syncs content and attributes. After an error the file must not get a name (C3): drop it.
+    pub(crate) fn sync(&self, site: SyncSite) -> Result<()> {
+        self.file.sync(SyncWhat::All, site).map_err(|e| Error::system("sync", self.file.path(), e))
+    }
+
+    /// Gives the file its name in the same directory. The caller has synced it and syncs the directory.
+    pub(crate) fn rename(mut self, to: &OsStr, mode: Rename) -> Result<Arc<dyn File>> {
+        let fail = |e| Error::system("rename into place", &self.dir.path().join(to), e);
+        match self.dir.rename(&self.name, &*self.dir, to, mode) {
+            Ok(()) => {}
+            Err(e) if mode == Rename::NoReplace && cannot(&e) => {
+                // Two operations instead of one: a crash between them leaves both names, and a sweep takes this one.
+                self.dir.link(&self.name, &*self.dir, to).map_err(fail)?;
+                return Ok(Arc::clone(&self.file)); // drop unlinks the temporary's name
+            }
+            // A name that exists or a full disk is known before anything changes; of other errors nothing is known.
+            Err(e) => {
+                let mut error = fail(e);
+                if matches!(error.kind(), ErrorKind::Io) {
+                    error = error.with_outcome(Outcome::Unknown);
+                }
+                return Err(error);
+            }
+        }
+        self.named = false;
+        Ok(Arc::clone(&self.file))
+    }
+
+    /// Unlinks the file, and says if that fails.
+    pub(crate) fn remove(mut self) -> Result<()> {
+        self.named = false;
+        super::unlink(&*self.dir, &self.name)
+    }
+}
+
+impl Drop for Temp {
+    fn drop(&mut self) {
+        if self.named {
+            // If it fails, or the process dies before it, a sweep takes the file. No sync: it may come back and is swept.
+            drop(self.dir.unlink(&self.name));
+        }
+    }
+}
+
+/// Whether the system says that it does not have the call.
+pub(crate) fn cannot(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{InvalidInput, Unsupported};
+    matches!(error.kind(), InvalidInput | Unsupported)
+}
+
+/// Takes the exclusive lock of an open file, and says whether `name` still leads to it (C5).
+pub(crate) fn locked_and_named(
+    file: &dyn File,
+    dir: &dyn Dir,
+    name: &OsStr,
+) -> std::io::Result<bool> {
+    if !file.try_lock(Lock::Exclusive)? {
+        return Ok(false);
+    }
+    match dir.stat(name) {
+        Ok(stat) => Ok(stat.same_inode(&file.stat()?)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+fn name_for(target: &OsStr, random: u64) -> OsString {
+    let keep = NAME_MAX - 2 - RANDOM_HEX - SUFFIX.len();
+    let target = target.as_bytes();
+    let target = target.get(..keep).unwrap_or(target);
+    let mut name = Vec::with_capacity(NAME_MAX);
+    name.push(b'.');
+    name.extend_from_slice(target);
+    name.extend_from_slice(format!(".{random:016x}").as_bytes());
+    name.extend_from_slice(SUFFIX);
+    OsString::from_vec(name)
+}
+
+/// Whether a name is one that [`Temp`] gives.
+pub(crate) fn is_temp_name(name: &OsStr) -> bool {
+    let Some(rest) = name.as_bytes().strip_suffix(SUFFIX) else { return false };
+    let Some(split) = rest.len().checked_sub(RANDOM_HEX + 1) else { return false };
+    let (target, random) = rest.split_at(split);
+    target.starts_with(b".")
+        && random.first() == Some(&b'.')
+        && random.iter().skip(1).all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_cut_to_what_a_file_system_takes() {
+        for len in [1, 200, 226, 227, 255] {
+            let target = OsString::from_vec(vec![b'x'; len]);
+            let name = name_for(&target, 0xabc);
+            assert!(name.len() <= NAME_MAX, "{len}");
+            assert!(is_temp_name(&name), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn foreign_names_are_not_ours() {
+        for name in ["", "x.tmp", ".x.untorn-tmp", ".x.123.untorn-tmp", "x.0123456789abcdef.untorn-tmp"] {
+            assert!(!is_temp_name(OsStr::new(name)), "{name}");
+        }
+        assert!(!is_temp_name(OsStr::new(".x.0123456789abcdeg.untorn-tmp")));
+        assert!(is_temp_name(OsStr::new(".x.0123456789abcdef.untorn-tmp")));
+    }
+}
