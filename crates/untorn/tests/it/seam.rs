@@ -256,7 +256,7 @@ fn cannot(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         ErrorKind::Unsupported | ErrorKind::CrossesDevices | ErrorKind::InvalidInput
-    ) || error.raw_os_error() == Some(25)
+    )
 }
 
 fn mapping(dir: &dyn Dir) {
