@@ -185,6 +185,21 @@ impl Error {
         }))
     }
 
+    /// A writer that was handed in failed. An error of ours inside it comes out again, with its path and outcome.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn stream(operation: &'static str, cause: io::Error) -> Self {
+        let cause = match cause.downcast::<Self>() {
+            Ok(error) => return error,
+            Err(cause) => cause,
+        };
+        let kind = kind_of(&cause);
+        let detail = Cow::Borrowed(advice(kind));
+        let cause = Some(Cause::Boxed(Box::new(cause)));
+        let (path, offset, outcome) = (None, None, Outcome::Unchanged);
+        Self(Box::new(Inner { kind, operation, path, offset, outcome, detail, cause }))
+    }
+
     /// The answer of a handle on which a sync failed; `first` is the failure.
     #[cold]
     #[inline(never)]

@@ -6,6 +6,7 @@
 #[cfg(windows)]
 compile_error!("untorn does not support Windows yet");
 
+pub mod codec;
 mod error;
 pub mod fs;
 mod sys;

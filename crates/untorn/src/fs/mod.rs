@@ -19,8 +19,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-mod name;
+pub(crate) mod name;
 mod os;
+#[cfg(test)]
+mod os_tests;
 mod site;
 
 pub use os::OsFs;

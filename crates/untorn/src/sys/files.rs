@@ -182,7 +182,9 @@ fn punch(_: BorrowedFd<'_>, _: u64, _: u64) -> Result<(), Errno> {
     not(any(target_arch = "sparc", target_arch = "sparc64"))
 ))]
 fn reflink(file: BorrowedFd<'_>, source: BorrowedFd<'_>) -> Result<(), Errno> {
+    // A file system that knows no such ioctl at all answers ENOTTY.
     rustix::fs::ioctl_ficlone(file, source)
+        .map_err(|errno| if errno == Errno::NOTTY { Errno::OPNOTSUPP } else { errno })
 }
 
 #[cfg(not(all(

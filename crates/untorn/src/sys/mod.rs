@@ -9,9 +9,9 @@ mod gate;
 mod kernel;
 mod mapping;
 mod names;
-#[cfg(test)]
-mod tests;
 mod xattr;
 
+#[cfg(test)]
+pub(crate) use gate::{Call, Gate};
 pub(crate) use kernel::{Kernel, monotonic, now, to};
 pub(crate) use mapping::Mapping;

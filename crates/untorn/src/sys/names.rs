@@ -2,7 +2,6 @@
 
 use super::Kernel;
 use super::gate::Call;
-use super::kernel::to;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat};
 use std::ffi::{OsStr, OsString};
 use std::io;

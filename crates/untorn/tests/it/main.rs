@@ -1,4 +1,8 @@
 //! The tests of the public face, in one binary.
 
 #[cfg(test)]
+mod alloc;
+#[cfg(test)]
+mod codec;
+#[cfg(test)]
 mod seam;
