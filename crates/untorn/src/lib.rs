@@ -7,10 +7,16 @@
 compile_error!("untorn does not support Windows yet");
 
 pub mod codec;
+mod commit;
 mod error;
 pub mod fs;
+pub mod log;
 mod sys;
 
+pub use commit::{
+    AtomicFile, Holder, Owner, Probe, ReplaceOptions, SweepReport, Symlink, create_new,
+    create_new_with, holder, probe, probe_with, replace, replace_with, sweep, sweep_with,
+};
 pub use error::{Error, ErrorKind, Outcome, Result};
 
 /// How long an acknowledged write lasts.
@@ -22,4 +28,17 @@ pub enum Durability {
     /// Survives power loss.
     #[default]
     Synced,
+}
+
+/// What an open does if acknowledged bytes do not verify.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum OnDamage {
+    /// It fails with file and offset, and changes nothing.
+    #[default]
+    Refuse,
+    /// It keeps a copy in the store's quarantine, and goes on with what precedes the damage.
+    Truncate,
+    /// It keeps a copy in the store's quarantine, and goes on with everything that is provably good.
+    Salvage,
 }

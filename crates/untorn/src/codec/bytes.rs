@@ -47,9 +47,9 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// How many zero bytes follow `len` bytes up to the next multiple of 8.
-pub(crate) const fn pad8(len: usize) -> usize {
-    len.wrapping_neg() & 7
+/// The next multiple of 8 from `len` on.
+pub(crate) const fn pad8(len: u64) -> u64 {
+    len.saturating_add(len.wrapping_neg() & 7)
 }
 
 #[cfg(test)]
@@ -85,9 +85,9 @@ mod tests {
     #[test]
     fn padding_reaches_the_next_multiple_of_eight() {
         for len in 0..64 {
-            assert_eq!((len + pad8(len)) % 8, 0);
-            assert!(pad8(len) < 8);
+            assert_eq!(pad8(len) % 8, 0);
+            assert!(pad8(len) - len < 8);
         }
-        assert_eq!(pad8(usize::MAX), 1);
+        assert_eq!(pad8(u64::MAX), u64::MAX);
     }
 }

@@ -25,7 +25,7 @@ mod sweep;
 mod temp;
 
 pub use atomic_file::{AtomicFile, Owner, ReplaceOptions, Symlink};
-pub(crate) use claim::Claim;
+pub(crate) use claim::{Claim, LOCK};
 pub use claim::{Holder, holder};
 pub(crate) use poison::Poison;
 pub use probe::{Probe, probe, probe_with};
@@ -34,7 +34,7 @@ pub use replace::{create_new, create_new_with, replace, replace_with};
 pub(crate) use replace::{Sites, replace_in};
 pub use sweep::{SweepReport, sweep, sweep_with};
 pub(crate) use sweep::sweep_dir;
-pub(crate) use temp::Temp;
+pub(crate) use temp::{Temp, is_temp_name};
 
 /// Syncs a file's bytes and size. An error is final for the handle: the caller poisons it.
 pub(crate) fn sync_data(file: &dyn File, site: SyncSite) -> Result<()> {

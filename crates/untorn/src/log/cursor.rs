@@ -41,10 +41,14 @@ impl Cursor {
 
     /// Stands at a frame in the middle, whose header a position vouches for.
     pub(super) const fn resume(mut self, offset: u64, prev: u32, next_seq: u64) -> Self {
+        self.jump(offset, prev, next_seq);
+        self
+    }
+
+    pub(super) const fn jump(&mut self, offset: u64, prev: u32, next_seq: u64) {
         self.offset = offset;
         self.prev = prev;
         self.next_seq = next_seq;
-        self
     }
 
     pub(super) const fn offset(&self) -> u64 {

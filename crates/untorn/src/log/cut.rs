@@ -16,7 +16,7 @@ use super::recover::{list, open_segment};
 use crate::codec::bytes::Reader;
 use crate::commit::{self, Sites};
 use crate::fs::{Dir, Fs, How, SyncSite};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Outcome, Result};
 
 const ZEROS: usize = 256 * 1024;
 
@@ -58,7 +58,8 @@ impl Home {
             frame_header: at.frame_header.unwrap_or([0; FRAME_HEADER]),
             ..self.meta
         })?;
-        self.redo(tail)
+        // From the commit point on, only finishing it tells what the disk holds.
+        self.redo(tail).map_err(|e| e.with_outcome(Outcome::Unknown))
     }
 
     /// Steps 2 and 3, from what META says.

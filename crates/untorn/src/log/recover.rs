@@ -66,6 +66,8 @@ pub(super) struct Walked {
     /// Numbers below the front: left-overs of a `truncate_front`.
     pub(super) below: Vec<u64>,
     pub(super) end: End,
+    /// How far frames verify in the end's segment, a seal included.
+    pub(super) seen_to: u64,
     pub(super) flaw: Option<Flaw>,
     /// `D`.
     pub(super) vouched: u64,
@@ -427,6 +429,7 @@ impl Walk {
             vouched: self.vouched,
             records: self.records,
             bytes: self.bytes,
+            seen_to: self.cursor.offset(),
             started_at: self.started_at,
             end: self.end(next)?,
         })
