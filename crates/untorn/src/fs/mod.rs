@@ -327,13 +327,13 @@ pub enum Kind {
 pub struct Map(MapInner);
 
 enum MapInner {
-    #[cfg_attr(not(feature = "sim"), expect(dead_code, reason = "only the simulated disk copies"))]
+    #[cfg(feature = "sim")]
     Copy(Box<[u8]>),
     Os(crate::sys::Mapping),
 }
 
 impl Map {
-    #[cfg_attr(not(feature = "sim"), expect(dead_code, reason = "only the simulated disk copies"))]
+    #[cfg(feature = "sim")]
     pub(crate) const fn copy(bytes: Box<[u8]>) -> Self {
         Self(MapInner::Copy(bytes))
     }
@@ -348,6 +348,7 @@ impl std::ops::Deref for Map {
 
     fn deref(&self) -> &[u8] {
         match &self.0 {
+            #[cfg(feature = "sim")]
             MapInner::Copy(bytes) => bytes,
             MapInner::Os(mapping) => mapping.as_slice(),
         }

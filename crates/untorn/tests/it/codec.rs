@@ -157,7 +157,7 @@ mod json {
     fn conforms() {
         super::conforms(&Json, &accounts());
         super::conforms(&Json, &[vec![0_u64, u64::MAX], vec![]]);
-        super::conforms(&Json, &["".to_owned(), "\0\u{7f}\u{2028}".to_owned()]);
+        super::conforms(&Json, &[String::new(), "\0\u{7f}\u{2028}".to_owned()]);
     }
 
     #[test]
