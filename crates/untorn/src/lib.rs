@@ -8,6 +8,8 @@ compile_error!("untorn does not support Windows yet");
 
 mod error;
 pub mod fs;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod sys;
 
 pub use error::{Error, ErrorKind, Outcome, Result};
