@@ -11,6 +11,8 @@ mod commit;
 mod error;
 pub mod fs;
 pub mod log;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod sys;
 
 pub use commit::{

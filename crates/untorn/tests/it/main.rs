@@ -6,3 +6,6 @@ mod alloc;
 mod codec;
 #[cfg(test)]
 mod seam;
+
+#[cfg(test)]
+mod sim;
