@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::replace::{Sites, publish};
 use super::{Place, Temp};
-use crate::fs::{File, Fs, How, OsFs, Rename, Stat, SyncSite};
+use crate::fs::{Fs, How, OsFs, Rename, Stat, SyncSite};
 use crate::{Durability, Error, ErrorKind, Outcome, Result};
 
 /// Bytes collected before they are written.

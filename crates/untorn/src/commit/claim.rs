@@ -63,7 +63,7 @@ impl Claim {
 
 /// Writes who we are. Not synced: after a crash there is no owner.
 fn sign(fs: &dyn Fs, file: &dyn File) -> std::io::Result<()> {
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let host = crate::sys::host_name();
     let mut text = String::new();
     let pid = std::process::id();
     let written = writeln!(text, "pid {pid}\nhost {host}\nsince {}", fs.now().as_secs());
@@ -126,6 +126,6 @@ pub fn holder(path: impl AsRef<Path>) -> Result<Option<Holder>> {
     };
     let Some(mut holder) = Holder::read(&*file) else { return Ok(None) };
     let stat = file.stat().map_err(fail)?;
-    holder.alive = crate::sys::flock_is_held(stat.dev, stat.ino);
+    holder.alive = crate::sys::lock_is_held(stat.dev, stat.ino);
     Ok(Some(holder))
 }

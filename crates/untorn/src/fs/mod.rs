@@ -128,6 +128,12 @@ pub trait Dir: Debug + Send + Sync + sealed::Sealed {
     /// The system's; ENOTEMPTY if it is not empty.
     fn remove_dir(&self, name: &OsStr) -> io::Result<()>;
 
+    /// The kind of file system it is on, as `mount` names it, or its number: for reports, never for a decision.
+    ///
+    /// # Errors
+    /// The system's.
+    fn file_system(&self) -> io::Result<String>;
+
     /// Makes all names made, changed and removed in this directory durable.
     ///
     /// # Errors

@@ -166,6 +166,10 @@ impl Dir for OsDir {
         self.kernel.sync_all(self.fd.as_fd())
     }
 
+    fn file_system(&self) -> io::Result<String> {
+        self.kernel.file_system(self.fd.as_fd())
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }

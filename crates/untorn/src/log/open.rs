@@ -18,7 +18,7 @@ use super::verdict::Verdict;
 use super::window::Window;
 use super::{Inner, Log, LogPos, RECORD_MAX, Salts};
 use crate::commit::{self, Claim, Cut, Poison, Quarantine};
-use crate::fs::{Dir, Fs, How, SyncSite};
+use crate::fs::{Dir, Fs, How};
 use crate::{Error, ErrorKind, OnDamage, Result};
 
 /// What opening a log found and did.

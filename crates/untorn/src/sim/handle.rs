@@ -332,6 +332,10 @@ impl Dir for SimDir {
         })
     }
 
+    fn file_system(&self) -> io::Result<String> {
+        Ok("sim".to_owned())
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }

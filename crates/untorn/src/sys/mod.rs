@@ -6,6 +6,7 @@
 
 mod files;
 mod gate;
+mod host;
 mod kernel;
 mod mapping;
 mod names;
@@ -13,5 +14,6 @@ mod xattr;
 
 #[cfg(test)]
 pub(crate) use gate::{Call, Gate};
+pub(crate) use host::{host_name, lock_is_held};
 pub(crate) use kernel::{Kernel, monotonic, now, to};
 pub(crate) use mapping::Mapping;
