@@ -69,6 +69,8 @@ struct Effort {
 struct Lived<V> {
     life: Arc<Life<V>>,
     trace: Trace,
+    /// Events of the ledger from before the recording.
+    events_before: usize,
     /// Why it failed, though no fault excuses it.
     failure: Option<String>,
     faulted: bool,
@@ -94,6 +96,8 @@ pub(super) struct Engine<'a, V, W> {
     checked: Seen,
     nested_from: Seen,
     nested_left: u64,
+    /// What of it the current sequence may still use.
+    nested_share: u64,
     total: u64,
     phase: &'static str,
     settings: Settings,
@@ -108,6 +112,7 @@ impl<'a, V: Value, W> Engine<'a, V, W> {
             checked: Seen::default(),
             nested_from: Seen::default(),
             nested_left: spec.nested_budget,
+            nested_share: 0,
             total: 0,
             phase: "crashes",
             settings: Settings { missing: Vec::new(), capacity: None },
@@ -215,6 +220,9 @@ impl<'a, V: Value, W> Engine<'a, V, W> {
     /// One sequence without a fault: every crash from its last operation on.
     fn sequence(&mut self, case: &Case) -> Result<(), Stop> {
         self.report.sequences += 1;
+        // Spread over all sequences; what the short ones leave, the long ones get.
+        let to_come = self.total.saturating_sub(self.report.sequences) + 1;
+        self.nested_share = self.nested_left.div_ceil(to_come);
         let lived = self.live(case, false);
         let mut case = case.clone();
         if let Some(message) = &lived.failure {
@@ -254,6 +262,7 @@ impl<'a, V: Value, W> Engine<'a, V, W> {
     }
 
     fn faulted(&mut self, case: &mut Case, call: u64) -> Result<(), Stop> {
+        self.nested_share = 0;
         self.report.faults += 1;
         let lived = self.live(case, false);
         if let Some(message) = &lived.failure {
@@ -282,6 +291,7 @@ impl<'a, V: Value, W> Engine<'a, V, W> {
         }
         let life = Arc::new(Life::new(sim.clone(), self.wrap(&sim), None));
         let run = Run { life: Arc::clone(&life) };
+        let events_before = std::cell::Cell::new(0);
         if record_all || case.ops.is_empty() {
             record(&sim);
         }
@@ -298,6 +308,7 @@ impl<'a, V: Value, W> Engine<'a, V, W> {
                 let Some((name, op)) = self.spec.ops.get(*op) else { continue };
                 if index + 1 == case.ops.len() && !record_all {
                     record(&sim);
+                    events_before.set(life.ledger().events.len());
                 }
                 life.note(What::Op(Arc::from(name.as_str())));
                 if let Err(fail) = op(&run, &mut work)
@@ -313,7 +324,8 @@ impl<'a, V: Value, W> Engine<'a, V, W> {
             Err(panic) => Some(panic),
         };
         let trace = take_trace(&sim);
-        Lived { life, trace, failure, faulted: tolerant }
+        let events_before = events_before.get();
+        Lived { life, trace, events_before, failure, faulted: tolerant }
     }
 
     /// The disk as the program sees it, without the syncs that were left out.
@@ -334,6 +346,30 @@ impl<'a, V: Value, W> Engine<'a, V, W> {
         case: &mut Case,
         effort: Effort,
     ) -> Result<(), Stop> {
+        let mut deeper = Vec::new();
+        self.crash_points(lived, from, case, effort, &mut deeper)?;
+        // Crashes within the checks come after all checks of this depth: the fewer crashes in a violation, the better.
+        for (lived, crash) in deeper {
+            let effort = Effort {
+                all_up_to: effort.all_up_to.min(64),
+                random: effort.random.min(4),
+                kill_inside: effort.kill_inside && case.crashes.is_empty(),
+            };
+            case.crashes.push(crash);
+            self.crash_everywhere(&lived, 1, case, effort)?;
+            case.crashes.pop();
+        }
+        Ok(())
+    }
+
+    fn crash_points(
+        &mut self,
+        lived: &Lived<V>,
+        from: usize,
+        case: &mut Case,
+        effort: Effort,
+        deeper: &mut Vec<(Lived<V>, CrashAt)>,
+    ) -> Result<(), Stop> {
         let events = lived.life.ledger().events.clone();
         let entries = &lived.trace.entries;
         let mut images: Vec<Image> = Vec::new();
@@ -348,6 +384,7 @@ impl<'a, V: Value, W> Engine<'a, V, W> {
                 |index| entries[index].number,
             );
             let (begin, end) = gap(&events, at);
+            let begin = begin.max(lived.events_before);
             if !same || begin != end {
                 for count in points(&events, begin, end) {
                     self.report.crash_points += 1;
@@ -357,7 +394,7 @@ impl<'a, V: Value, W> Engine<'a, V, W> {
                         let promised =
                             if matches!(image.how, HowCrashed::Power(_)) { &cut } else { &kill };
                         let crash = CrashAt { call, events: count, how: image.how.clone() };
-                        self.check_image(image, promised, crash, case, lived.faulted, effort)?;
+                        self.check_image(image, promised, crash, case, lived.faulted, deeper)?;
                     }
                 }
             }
@@ -368,7 +405,7 @@ impl<'a, V: Value, W> Engine<'a, V, W> {
                 for image in self.kills_inside(entry, state, case.crashes.len()) {
                     self.report.crash_points += 1;
                     let crash = CrashAt { call, events: end, how: image.how.clone() };
-                    self.check_image(&image, &promised, crash, case, lived.faulted, effort)?;
+                    self.check_image(&image, &promised, crash, case, lived.faulted, deeper)?;
                 }
             }
         }
@@ -417,7 +454,7 @@ impl<'a, V: Value, W> Engine<'a, V, W> {
         crash: CrashAt,
         case: &mut Case,
         faulted: bool,
-        effort: Effort,
+        queue: &mut Vec<(Lived<V>, CrashAt)>,
     ) -> Result<(), Stop> {
         let nested = !case.crashes.is_empty();
         let mut key = mix(mix(image.hash, promised.hash), 1);
@@ -430,31 +467,28 @@ impl<'a, V: Value, W> Engine<'a, V, W> {
             return Ok(());
         }
         if nested {
-            if self.nested_left == 0 {
+            if self.nested_share == 0 {
                 return Ok(());
             }
+            self.nested_share -= 1;
             self.nested_left -= 1;
             self.report.nested_states += 1;
         }
         self.count_check()?;
         let depth = case.crashes.len() as u32 + 1;
         let deeper = depth <= self.spec.nested
-            && self.nested_left > 0
+            && self.nested_share > 0
             && self.nested_from.insert(mix(mix(image.hash, case.model as u64), promised.hash));
         case.crashes.push(crash);
-        let lived = self.check(&image.state, promised, case, deeper, faulted);
-        if let Some(message) = lived.failure {
+        let mut lived = self.check(&image.state, promised, case, deeper, faulted);
+        if let Some(message) = lived.failure.take() {
             return Err(stop(case, message));
         }
-        if deeper {
-            let effort = Effort {
-                all_up_to: effort.all_up_to.min(64),
-                random: effort.random.min(4),
-                kill_inside: effort.kill_inside && depth == 1,
-            };
-            self.crash_everywhere(&lived, 1, case, effort)?;
+        if let Some(crash) = case.crashes.pop()
+            && deeper
+        {
+            queue.push((lived, crash));
         }
-        case.crashes.pop();
         Ok(())
     }
 
@@ -512,7 +546,8 @@ impl<'a, V: Value, W> Engine<'a, V, W> {
                 Err(panic) => Some(panic),
             },
         };
-        Lived { life, trace: take_trace(&sim), failure, faulted }
+        let events_before = promised.event_count();
+        Lived { life, trace: take_trace(&sim), events_before, failure, faulted }
     }
 
     /// Runs one case from the start, all of it recorded; why it fails, and its trace in words.

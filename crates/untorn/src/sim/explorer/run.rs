@@ -150,6 +150,13 @@ impl<V: Value> Promised<V> {
     }
 }
 
+impl<V> Promised<V> {
+    /// How many events the next life starts with.
+    pub(super) const fn event_count(&self) -> usize {
+        self.carried.len()
+    }
+}
+
 fn value_hash<V: Debug>(value: &V) -> u64 {
     hash_bytes(11, format!("{value:?}").as_bytes())
 }
