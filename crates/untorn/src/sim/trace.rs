@@ -31,6 +31,8 @@ pub(super) struct Entry {
 #[derive(Debug)]
 pub(super) struct Trace {
     pub(super) start: Arc<State>,
+    /// Calls of the life before the first recorded one.
+    pub(super) calls_before: u64,
     pub(super) entries: Vec<Entry>,
 }
 

@@ -9,3 +9,5 @@ mod seam;
 
 #[cfg(test)]
 mod sim;
+#[cfg(test)]
+mod sim_explorer;
