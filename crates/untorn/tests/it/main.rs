@@ -5,6 +5,8 @@ mod alloc;
 #[cfg(test)]
 mod codec;
 #[cfg(test)]
+mod log;
+#[cfg(test)]
 mod seam;
 
 #[cfg(test)]
