@@ -247,6 +247,25 @@ mod postcard {
     }
 
     #[test]
+    fn what_has_no_form_is_refused() {
+        /// A sequence that does not say how long it is.
+        #[derive(serde::Deserialize)]
+        struct Endless;
+
+        impl serde::Serialize for Endless {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serde::ser::SerializeSeq::end(serializer.serialize_seq(None)?)
+            }
+        }
+
+        let mut out = b"before".to_vec();
+        let error = Postcard.encode(&(7_u8, Endless), &mut out).unwrap_err();
+        assert_eq!((error.kind(), &out[..]), (ErrorKind::Codec, &b"before"[..]));
+        let error = Postcard.encode_to(&(7_u8, Endless), &mut out).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Codec, "the writer is not to blame");
+    }
+
+    #[test]
     fn bytes_left_over_are_refused() {
         refuses::<u8, _>(&Postcard, &[1, 2]);
         refuses::<Option<u8>, _>(&Postcard, &[0, 0]);
