@@ -194,7 +194,11 @@ impl Log {
     ///
     /// # Errors
     /// As [`append`](Self::append); `InvalidInput` for an empty batch; `TooLarge` from 4 GiB on.
-    pub fn append_batch<'a>(&self, records: impl IntoIterator<Item = &'a [u8]>) -> Result<Ticket> {
+    #[expect(single_use_lifetimes, reason = "an elided one is not allowed here")]
+    pub fn append_batch<'a>(
+        &self,
+        records: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<Ticket> {
         let records: Vec<&[u8]> = records.into_iter().collect();
         self.put(&records, true)
     }

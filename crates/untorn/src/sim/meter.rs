@@ -286,6 +286,10 @@ impl Dir for MeterDir {
             .pass(CallKind::SyncDir, || if wanted { self.inner.sync(site) } else { Ok(()) })
     }
 
+    fn file_system(&self) -> io::Result<String> {
+        self.inner.file_system()
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }
