@@ -246,11 +246,18 @@ impl Shared {
         path: &Path,
         f: impl FnOnce(&mut Core) -> io::Result<R>,
     ) -> io::Result<R> {
-        self.call_with(kind, path, |core, twist| match twist {
-            Twist::Fail(errno, Effect::Whole) => f(core).and(Err(error(errno))),
+        // A handle that was made and is not given out must not be dropped while the disk is locked.
+        let mut unwanted = None;
+        let result = self.call_with(kind, path, |core, twist| match twist {
+            Twist::Fail(errno, Effect::Whole) => {
+                unwanted = Some(f(core)?);
+                Err(error(errno))
+            }
             Twist::Fail(errno, _) => Err(error(errno)),
             _ => f(core),
-        })
+        });
+        drop(unwanted);
+        result
     }
 
     /// One call of the seam.

@@ -13,8 +13,8 @@ fn n(name: &str) -> &OsStr {
     OsStr::new(name)
 }
 
-fn root(fs: &dyn Fs) -> Arc<dyn Dir> {
-    fs.open_dir(Path::new("/")).unwrap()
+fn root(fs: &dyn Fs) -> Result<Arc<dyn Dir>, Fail> {
+    Ok(fs.open_dir(Path::new("/"))?)
 }
 
 /// What a toy leaves out or gets wrong.
@@ -30,7 +30,7 @@ enum Mistake {
 
 /// Replaces `/note`: temporary, sync, rename, sync of the directory.
 fn replace(fs: &dyn Fs, text: &[u8], mistake: Mistake) -> Result<(), Fail> {
-    let dir = root(fs);
+    let dir = root(fs)?;
     let file = dir.open(n("tmp"), How::Create(0o600))?;
     file.set_len(0)?;
     file.write_at(text, 0)?;
@@ -88,7 +88,8 @@ struct Toy {
     mistake: Mistake,
 }
 
-const RECORD: u64 = 24;
+/// One sector, so that the records of a batch reach the disk in any order.
+const RECORD: u64 = 512;
 
 fn sum(value: u64, mistake: Mistake) -> u64 {
     let salt = if mistake == Mistake::ZeroRecord { 0 } else { 0x5a5a_0001 };
@@ -97,7 +98,7 @@ fn sum(value: u64, mistake: Mistake) -> u64 {
 
 impl Toy {
     fn open(fs: &dyn Fs, mistake: Mistake) -> Result<Self, Fail> {
-        let dir = root(fs);
+        let dir = root(fs)?;
         let file = dir.open(n("log"), How::Create(0o600))?;
         let len = file.stat()?.len;
         let mut bytes = vec![0; usize::try_from(len).unwrap()];
@@ -124,13 +125,18 @@ impl Toy {
         Ok(toy)
     }
 
-    fn append(&mut self, value: u64) -> Result<(), Fail> {
-        let mut record = value.to_le_bytes().to_vec();
-        let sum = sum(value, self.mistake).to_le_bytes();
-        record.extend(sum);
-        record.extend(sum);
-        self.file.write_at(&record, self.end)?;
-        self.end += RECORD;
+    fn append(&mut self, values: &[u64]) -> Result<(), Fail> {
+        let mut bytes = Vec::new();
+        for value in values {
+            let start = bytes.len();
+            bytes.extend(value.to_le_bytes());
+            let sum = sum(*value, self.mistake).to_le_bytes();
+            bytes.extend(sum);
+            bytes.extend(sum);
+            bytes.resize(start + RECORD as usize, 0);
+        }
+        self.file.write_at(&bytes, self.end)?;
+        self.end += bytes.len() as u64;
         match self.mistake {
             Mistake::NoFileSync => {}
             Mistake::RetrySync => {
@@ -140,36 +146,34 @@ impl Toy {
             }
             _ => self.file.sync(SyncWhat::Data, SITE)?,
         }
-        self.found.push(value);
+        self.found.extend(values);
         Ok(())
     }
+}
+
+/// An operation that appends so many records in one write. After an error the store is closed: never retry.
+fn append(run: &Run<u64>, toy: &mut Option<Toy>, count: usize) -> Result<(), Fail> {
+    let Some(open) = toy else { return Ok(()) };
+    let values: Vec<u64> = (0..count).map(|_| run.next()).collect();
+    values.iter().for_each(|value| run.issue(*value));
+    if let Err(fail) = open.append(&values) {
+        *toy = None;
+        return Err(fail);
+    }
+    values.iter().for_each(|value| run.ack(*value));
+    Ok(())
 }
 
 fn explore_log(mistake: Mistake, kinds: &'static [FaultKind]) -> Explorer<u64, Option<Toy>> {
     Explorer::new("explore_log")
         .start("empty", move |run: &Run<u64>| Ok(Some(Toy::open(&*run.fs(), mistake)?)))
         .start("two records", move |run| {
-            let mut toy = Toy::open(&*run.fs(), mistake)?;
-            for _ in 0..2 {
-                let value = run.next();
-                run.issue(value);
-                toy.append(value)?;
-                run.ack(value);
-            }
-            Ok(Some(toy))
+            let mut toy = Some(Toy::open(&*run.fs(), mistake)?);
+            append(run, &mut toy, 2)?;
+            Ok(toy)
         })
-        .op("append", |run, toy| {
-            let Some(open) = toy else { return Ok(()) };
-            let value = run.next();
-            run.issue(value);
-            let result = open.append(value);
-            if result.is_err() {
-                *toy = None;
-            } else {
-                run.ack(value);
-            }
-            result
-        })
+        .op("append", |run, toy| append(run, toy, 1))
+        .op("batch", |run, toy| append(run, toy, 3))
         .op("reopen", move |run, toy| {
             *toy = None;
             *toy = Some(Toy::open(&*run.fs(), mistake)?);
@@ -188,7 +192,7 @@ fn explore_log(mistake: Mistake, kinds: &'static [FaultKind]) -> Explorer<u64, O
             }
             let value = after.next();
             after.issue(value);
-            toy.append(value)?;
+            toy.append(&[value])?;
             after.ack(value);
             drop(toy);
             let again = Toy::open(&*after.fs(), mistake)?;
@@ -202,12 +206,24 @@ fn explore_log(mistake: Mistake, kinds: &'static [FaultKind]) -> Explorer<u64, O
 
 #[test]
 fn speed() {
-    let start = std::time::Instant::now();
-    let report = explore_log(Mistake::None, FaultKind::ERRORS).nested(2).explore();
-    println!("{report} {:?}", start.elapsed());
-    let start = std::time::Instant::now();
-    let report = explore_replace(Mistake::None).unwrap();
-    println!("{report} {:?}", start.elapsed());
+    for (nested, kinds, len) in [
+        (0, &[] as &'static [FaultKind], 1),
+        (0, &[], 2),
+        (0, &[], 3),
+        (1, &[], 1),
+        (2, &[], 1),
+        (0, FaultKind::ERRORS, 1),
+    ] {
+        let start = std::time::Instant::now();
+        let report = explore_log(Mistake::None, kinds)
+            .sequences(len)
+            .nested(nested)
+            .fault_sequences(1)
+            .explore();
+        let time = start.elapsed();
+        let per_check = time.as_nanos() / u128::from(report.checks);
+        println!("{nested} {} {len}: {report} {time:?} {per_check} ns/check", kinds.len());
+    }
 }
 
 #[test]
