@@ -296,6 +296,7 @@ impl SimFs {
     }
 
     /// The process dies: the visible bytes and names stay, what was pending stays pending; handles and locks go.
+    #[must_use]
     pub fn kill(&self) -> Self {
         let mut core = self.shared.lock();
         core.dead = true;
@@ -319,6 +320,7 @@ impl SimFs {
     /// Power fails: the disk comes back in the state that `pick` names.
     ///
     /// A pick that was made at another moment is read as far as it fits.
+    #[must_use]
     pub fn power_cut(&self, pick: &Pick) -> Self {
         let mut core = self.shared.lock();
         core.dead = true;
@@ -504,13 +506,12 @@ fn make_dirs(core: &mut Core, path: &Path) -> io::Result<Ino> {
     for part in path.components() {
         let Component::Normal(name) = part else { continue };
         let state = core.state_mut();
-        at = match state.lookup(at, name) {
-            Ok(ino) => ino,
-            Err(_) => {
-                let ino = state.add(Node::Dir(DirNode { mode: 0o755, ..DirNode::default() }));
-                place_durable(state, at, name, ino)?;
-                ino
-            }
+        at = if let Ok(ino) = state.lookup(at, name) {
+            ino
+        } else {
+            let ino = state.add(Node::Dir(DirNode { mode: 0o755, ..DirNode::default() }));
+            place_durable(state, at, name, ino)?;
+            ino
         };
         state.dir(at).map_err(|_| error(Errno::NOTDIR))?;
     }
