@@ -44,9 +44,13 @@ fn replace(fs: &dyn Fs, text: &[u8], mistake: Mistake) -> Result<(), Fail> {
     Ok(())
 }
 
+fn byte(value: u64) -> u8 {
+    u8::try_from(value).unwrap()
+}
+
 fn check_replace(after: &After<u64>) -> Result<(), Fail> {
     let found = after.sim().read("/note").unwrap_or_default();
-    let wanted = |value: Option<&u64>| value.map_or(Vec::new(), |v| vec![*v as u8; 700]);
+    let wanted = |value: Option<&u64>| value.map_or(Vec::new(), |v| vec![byte(*v); 700]);
     if found == wanted(after.acked().last()) || found == wanted(after.issued().last()) {
         Ok(())
     } else {
@@ -60,7 +64,7 @@ fn explore_replace(mistake: Mistake) -> Result<Report, Box<Violation>> {
         .op("replace", move |run: &Run<u64>, ()| {
             let value = run.next();
             run.issue(value);
-            replace(&*run.fs(), &vec![value as u8; 700], mistake)?;
+            replace(&*run.fs(), &vec![byte(value); 700], mistake)?;
             run.ack(value);
             Ok(())
         })
@@ -92,7 +96,7 @@ struct Toy {
 }
 
 /// One sector, so that the records of a batch reach the disk in any order.
-const RECORD: u64 = 512;
+const RECORD: usize = 512;
 
 fn sum(value: u64, mistake: Mistake) -> u64 {
     let salt = if mistake == Mistake::ZeroRecord { 0 } else { 0x5a5a_0001 };
@@ -107,13 +111,13 @@ impl Toy {
         let mut bytes = vec![0; usize::try_from(len).unwrap()];
         file.read_at(&mut bytes, 0)?;
         let mut toy = Self { file, end: 0, found: Vec::new(), mistake };
-        for record in bytes.chunks_exact(RECORD as usize) {
+        for record in bytes.chunks_exact(RECORD) {
             let word = |i: usize| u64::from_le_bytes(record[i * 8..i * 8 + 8].try_into().unwrap());
             if word(1) != sum(word(0), mistake) || word(2) != word(1) {
                 break;
             }
             toy.found.push(word(0));
-            toy.end += RECORD;
+            toy.end += RECORD as u64;
         }
         if mistake != Mistake::TailNotCut {
             toy.file.set_len(toy.end)?;
@@ -136,7 +140,7 @@ impl Toy {
             let sum = sum(*value, self.mistake).to_le_bytes();
             bytes.extend(sum);
             bytes.extend(sum);
-            bytes.resize(start + RECORD as usize, 0);
+            bytes.resize(start + RECORD, 0);
         }
         self.file.write_at(&bytes, self.end)?;
         self.end += bytes.len() as u64;
@@ -158,12 +162,16 @@ impl Toy {
 fn append(run: &Run<u64>, toy: &mut Option<Toy>, count: usize) -> Result<(), Fail> {
     let Some(open) = toy else { return Ok(()) };
     let values: Vec<u64> = (0..count).map(|_| run.next()).collect();
-    values.iter().for_each(|value| run.issue(*value));
+    for value in &values {
+        run.issue(*value);
+    }
     if let Err(fail) = open.append(&values) {
         *toy = None;
         return Err(fail);
     }
-    values.iter().for_each(|value| run.ack(*value));
+    for value in values {
+        run.ack(value);
+    }
     Ok(())
 }
 
@@ -419,7 +427,7 @@ fn many_states() {
             let file = root(&*run.fs())?.open(n("data"), How::Write)?;
             for i in 0..11_u64 {
                 run.issue(i);
-                file.write_at(&[i as u8 + 1; 512], i * 512)?;
+                file.write_at(&[byte(i) + 1; 512], i * 512)?;
             }
             Ok(file.sync(SyncWhat::Data, SITE)?)
         })
@@ -430,4 +438,45 @@ fn many_states() {
         .explore();
     println!("{report} in {:?}", start.elapsed());
     assert!(report.distinct_states > 2048, "{report}");
+}
+
+/// Runs itself again with the string that the violation printed: the same violation, after one check.
+#[test]
+fn a_violation_replays_alone() {
+    let violation = explore_replace(Mistake::NoDirSync).unwrap_err();
+    if std::env::var_os("UNTORN_REPLAY").is_some() {
+        assert_eq!(violation.report.checks, 1);
+        println!("replayed: {}", violation.message);
+        return;
+    }
+    assert!(violation.report.checks > 1);
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "sim_explorer::a_violation_replays_alone", "--nocapture"])
+        .env("UNTORN_REPLAY", &violation.replay)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let told = format!("replayed: {}", violation.message);
+    assert!(output.status.success() && text.contains(&told), "{text}");
+}
+
+#[test]
+fn a_meter_kills_its_process_inside_a_write() {
+    use std::os::unix::process::ExitStatusExt;
+    use untorn::sim::{KillWhen, Meter, SimFs};
+    const CHILD: &str = "UNTORN_TEST_METER_CHILD";
+    if std::env::var_os(CHILD).is_some() {
+        let meter = Meter::new(Arc::new(SimFs::new(1)));
+        let dir = root(&meter).unwrap();
+        let file = dir.open(n("a"), How::CreateNew(0o600)).unwrap();
+        meter.kill_at(3, KillWhen::Inside);
+        drop(file.write_at(b"abcd", 0));
+        return;
+    }
+    let status = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "sim_explorer::a_meter_kills_its_process_inside_a_write"])
+        .env(CHILD, "1")
+        .status()
+        .unwrap();
+    assert_eq!(status.signal(), Some(9));
 }
