@@ -59,23 +59,24 @@ pub(crate) fn unlink(dir: &dyn Dir, name: &OsStr) -> Result<()> {
 }
 
 /// Opens the directory at `path`; makes it, and what is missing above it, with mode 0777 less the umask. Nothing of that is
-/// durable yet: see [`sync_way`].
-pub(crate) fn open_or_make_dir(fs: &dyn Fs, path: &Path) -> Result<Arc<dyn Dir>> {
+/// durable yet: see [`sync_way`]. Says whether anything was made.
+pub(crate) fn open_or_make_dir(fs: &dyn Fs, path: &Path) -> Result<(Arc<dyn Dir>, bool)> {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     match fs.open_dir(path) {
-        Ok(dir) => Ok(dir),
+        Ok(dir) => Ok((dir, false)),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
             let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
                 return Err(Error::system("open directory", path, e));
             };
-            let parent = open_or_make_dir(fs, parent)?;
+            let (parent, _) = open_or_make_dir(fs, parent)?;
             match parent.make_dir(name, 0o777) {
                 Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
                     return Err(Error::system("make directory", path, e));
                 }
                 _ => {}
             }
-            parent.open_dir(name).map_err(|e| Error::system("open directory", path, e))
+            let dir = parent.open_dir(name);
+            Ok((dir.map_err(|e| Error::system("open directory", path, e))?, true))
         }
         Err(e) => Err(Error::system("open directory", path, e)),
     }
@@ -84,24 +85,19 @@ pub(crate) fn open_or_make_dir(fs: &dyn Fs, path: &Path) -> Result<Arc<dyn Dir>>
 /// Makes the way to a directory durable: the entries of all directories that lead to it.
 ///
 /// Also of those that were there already: whoever made one may have been killed before he synced it. Goes up as far as the
-/// caller may look; what he may not open, he did not make.
-pub(crate) fn sync_way(fs: &dyn Fs, path: &Path) -> Result<()> {
+/// caller may look, unless `made` says that he has just made something above.
+pub(crate) fn sync_way(fs: &dyn Fs, path: &Path, made: bool) -> Result<()> {
     let fail = |path: &Path, e| Error::system("sync directory", path, e);
     let path = fs.canonicalize(path).map_err(|e| fail(path, e))?;
     for above in path.ancestors().skip(1) {
-        let synced = fs.open_dir(above).and_then(|dir| dir.sync(SyncSite::MakeDirParent));
-        match synced {
-            Ok(()) => {}
-            Err(e) if not_ours_to_sync(&e) => return Ok(()),
+        let dir = match fs.open_dir(above) {
+            Ok(dir) => dir,
+            Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied && !made => return Ok(()),
             Err(e) => return Err(fail(above, e)),
-        }
+        };
+        sync_dir(&*dir, SyncSite::MakeDirParent)?;
     }
     Ok(())
-}
-
-fn not_ours_to_sync(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem, Unsupported};
-    matches!(error.kind(), InvalidInput | PermissionDenied | ReadOnlyFilesystem | Unsupported)
 }
 
 /// Makes the subdirectory `name` and syncs its parent (C2); opens it if it is there already.

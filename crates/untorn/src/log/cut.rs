@@ -43,7 +43,13 @@ impl Home {
     /// Replaces META. After an error the disk holds the old one or the new one.
     pub(super) fn store(&mut self, meta: Meta) -> Result<()> {
         let sites = Sites { file: SyncSite::LogMetaFile, dir: SyncSite::LogMetaDir };
-        commit::replace_in(&*self.fs, &self.dir, OsStr::new(META), &meta.encode(), sites)?;
+        commit::replace_in(&*self.fs, &self.dir, OsStr::new(META), &meta.encode(), sites).map_err(
+            |e| match e.outcome() {
+                Outcome::Unchanged => e,
+                // In place is not enough: what META says must be durable.
+                _ => e.with_outcome(Outcome::Unknown),
+            },
+        )?;
         self.meta = meta;
         Ok(())
     }

@@ -341,6 +341,7 @@ impl Inner {
                 return Ok(());
             }
         }
+        self.queue().forget(number);
         let ready = filled.publish(&lane.home.dir)?;
         let mut queue = self.queue();
         if queue.tail.segment == number {

@@ -83,12 +83,12 @@ impl Log {
         let options = checked(path, options)?;
         let fs = Arc::clone(&options.fs);
         let started = fs.monotonic();
-        let dir = commit::open_or_make_dir(&*fs, path)?;
+        let (dir, made) = commit::open_or_make_dir(&*fs, path)?;
         refuse_foreign(&*dir)?;
         let claim = Claim::take(&*fs, &*dir)?;
         let meta = match load(&*dir)? {
             Some(meta) => meta,
-            None => create(&fs, &dir, &options)?,
+            None => create(&fs, &dir, &options, made)?,
         };
         if meta.owner != options.owner {
             let what = format!(
@@ -164,7 +164,12 @@ fn refuse_foreign(dir: &dyn Dir) -> Result<()> {
 }
 
 /// A first segment, then META: who finds no META knows that nothing was ever acknowledged.
-fn create(fs: &Arc<dyn Fs>, dir: &Arc<dyn Dir>, options: &LogOptions) -> Result<Meta> {
+fn create(
+    fs: &Arc<dyn Fs>,
+    dir: &Arc<dyn Dir>,
+    options: &LogOptions,
+    made: bool,
+) -> Result<Meta> {
     refuse_lost_meta(&**dir)?;
     let mut random = [0; 20];
     fs.entropy(&mut random).map_err(|e| Error::system("create log", dir.path(), e))?;
@@ -189,7 +194,7 @@ fn create(fs: &Arc<dyn Fs>, dir: &Arc<dyn Dir>, options: &LogOptions) -> Result<
     }
     first.head(&header.encode())?;
     first.publish(dir)?;
-    commit::sync_way(&**fs, dir.path())?;
+    commit::sync_way(&**fs, dir.path(), made)?;
     let meta = Meta {
         store_id,
         owner: options.owner,

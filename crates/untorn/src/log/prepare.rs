@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use super::format::segment_name;
 use super::queue::Ready;
+use super::recover::open_segment;
 use crate::commit::{self, Temp};
-use crate::fs::{Dir, Fs, Rename, SyncSite};
+use crate::fs::{Dir, Fs, How, Rename, SyncSite};
 use crate::{Error, Result};
 
 /// Bytes written and synced at once, between two commits of the log.
@@ -70,12 +71,15 @@ impl Preparing {
     pub(super) fn publish(self, dir: &Arc<dyn Dir>) -> Result<Ready> {
         debug_assert!(self.is_filled(), "a segment is named when all of it is synced");
         let name = segment_name(self.number);
-        let file = self.temp.rename(OsStr::new(&name), Rename::Replace)?;
+        // Whether it got the name or not: it is not used, and the name leads to zeros. The log is what it was.
+        let unchanged = |e: Error| e.with_outcome(crate::Outcome::Unchanged);
+        self.temp.rename(OsStr::new(&name), Rename::Replace).map_err(unchanged)?;
         if let Err(e) = commit::sync_dir(&**dir, SyncSite::LogPrepareDir) {
-            // Whether the name stays or not: it is not used, and leads to zeros.
             drop(commit::unlink(&**dir, OsStr::new(&name)));
-            return Err(e.with_outcome(crate::Outcome::Unchanged));
+            return Err(unchanged(e));
         }
+        // Opened anew, so that errors tell the segment's name.
+        let file = open_segment(&**dir, self.number, How::Write)?;
         Ok(Ready { number: self.number, len: self.len, file })
     }
 }

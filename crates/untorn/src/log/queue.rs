@@ -244,6 +244,14 @@ impl Queue {
         }
     }
 
+    /// Before a prepared segment is replaced by a longer one: once that has begun, the old file may have lost its name.
+    pub(super) fn forget(&mut self, number: u64) {
+        self.ready.take_if(|ready| ready.number == number);
+        if self.tail.segment == number {
+            self.tail.len = 0; // nothing fits, so that nothing begins it
+        }
+    }
+
     /// Keeps a buffer for the next group.
     pub(super) fn recycle(&mut self, buffer: Vec<u8>) {
         if buffer.capacity() <= KEEP_BUFFER && self.spare.len() < 2 {

@@ -207,7 +207,9 @@ impl LogReader {
 
     /// What the look found, for a person: nothing is read again.
     pub fn report(&self) -> VerifyReport {
-        let torn = self.seen.flaw.as_ref().map(|flaw| {
+        // What stands behind a cut that is not finished yet is not torn, it is being taken back.
+        let flaw = self.seen.flaw.as_ref().filter(|_| self.meta.ended != Ended::Cut);
+        let torn = flaw.map(|flaw| {
             let bytes = flaw.bytes_end.saturating_sub(flaw.offset);
             (flaw.path.clone(), flaw.offset, bytes, flaw.suspect)
         });

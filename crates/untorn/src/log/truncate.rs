@@ -25,8 +25,8 @@ impl Log {
     /// Stops at the oldest [`Pin`](super::Pin), and keeps the segment that is being written.
     ///
     /// # Durability
-    /// **On `Ok`** what was dropped never comes back. **On `Err`** with `Unchanged` all records are there; with `Unknown` the log
-    /// is poisoned. **If the process dies** or **if power fails** the old front or the new one holds.
+    /// **On `Ok`** what was dropped never comes back. **On `Err`** with `Unchanged` all records are there; with `Applied` the
+    /// front moved, but a file could not be removed: the next open does that; with `Unknown` the log is poisoned. **If the process dies** or **if power fails** the old front or the new one holds.
     ///
     /// # Cost
     /// Two syncs if a segment goes, else none.
@@ -54,11 +54,15 @@ impl Log {
         inner.store_meta(&mut lane, moved)?;
         inner.first.store(front.first_seq, Release);
         inner.segments().retain(|s| s.number >= front.number);
-        for number in meta.front_segment..front.number {
-            // Not synced: what comes back lies below the front, and the next open sweeps it.
-            commit::unlink(&*lane.home.dir, OsStr::new(&segment_name(number)))?;
+        // Not synced: what comes back lies below the front, and the next open sweeps it.
+        let unlink = |number| commit::unlink(&*lane.home.dir, OsStr::new(&segment_name(number)));
+        let mut removed = (meta.front_segment..front.number).map(unlink);
+        let first_failure = removed.find_map(Result::err);
+        removed.for_each(drop);
+        match first_failure {
+            None => Ok(front.first_seq),
+            Some(error) => Err(error.with_outcome(Outcome::Applied)),
         }
-        Ok(front.first_seq)
     }
 
     /// Drops all records above `last`. What is appended afterwards gets their numbers again.

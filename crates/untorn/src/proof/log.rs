@@ -39,6 +39,21 @@ impl Item {
     }
 }
 
+impl Shape {
+    fn last(&self) -> u64 {
+        self.records.last().map_or(self.front.0 - 1, |item| item.seq)
+    }
+
+    /// With new records at the end.
+    fn with(&self, new: &[(u64, usize)]) -> Self {
+        let mut next = self.clone();
+        for &(id, len) in new {
+            next.records.push(Item { seq: next.last() + 1, id, len });
+        }
+        next
+    }
+}
+
 impl fmt::Display for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let last = self.records.last().map_or(0, |item| item.seq);
@@ -130,6 +145,14 @@ impl World {
                 let entry = self.issue(run, "front moved");
                 self.ack(run, entry);
             }
+            Err(error) if error.outcome() == Outcome::Applied => {
+                let first = log.first_seq();
+                self.shape.front = (first, first);
+                self.shape.records.retain(|item| item.seq >= first);
+                let entry = self.issue(run, "applied");
+                self.ack(run, entry);
+                return Err(error.into());
+            }
             Err(error) => {
                 if error.outcome() == Outcome::Unchanged && error.kind() != ErrorKind::Poisoned {
                     // C10: what an error calls unchanged is not found changed.
@@ -146,29 +169,43 @@ impl World {
     }
 
     fn append(&mut self, run: &Run<Ledger>, lens: &[usize], wait: bool) -> Result<(), Fail> {
-        let mut next = self.shape.clone();
-        let mut new = Vec::new();
-        for &len in lens {
-            let seq = next.records.last().map_or(next.front.0, |last| last.seq + 1);
-            let item = Item { seq, id: run.next(), len };
-            next.records.push(item);
-            new.push(item.bytes());
+        let ids: Vec<(u64, usize)> = lens.iter().map(|&len| (run.next(), len)).collect();
+        let next = self.shape.with(&ids);
+        let bytes: Vec<Vec<u8>> = next.records[self.shape.records.len()..].iter().map(|i| i.bytes()).collect();
+        // A full disk may take back what waits to be written; the new records then get those numbers.
+        let mut withdrawn = self.shape.clone();
+        let written = self.log()?.written_seq();
+        withdrawn.records.retain(|item| item.seq <= written);
+        let withdrawn = withdrawn.with(&ids);
+        if withdrawn.records.len() < next.records.len() {
+            let full = std::mem::replace(&mut self.shape, withdrawn.clone());
+            self.issue(run, "append after a withdrawal");
+            self.shape = full;
         }
-        let durability = self.options.durability;
-        self.step(run, "append", next, |log| {
-            let ticket = log.append_batch(new.iter().map(Vec::as_slice))?;
+        let (durability, mut got) = (self.options.durability, 0);
+        let result = self.step(run, "append", next, |log| {
+            let ticket = log.append_batch(bytes.iter().map(Vec::as_slice))?;
+            got = ticket.seq;
             if !wait {
                 return Ok(Acked::No);
             }
             log.wait(&ticket)?;
             Ok(if durability == Durability::Synced { Acked::Synced } else { Acked::Buffered })
-        })
+        });
+        if result.is_ok() && withdrawn.last() == got && self.shape.last() != got {
+            self.shape = withdrawn;
+            let entry = self.issue(run, "withdrawn, appended");
+            if wait && durability == Durability::Synced {
+                self.ack(run, entry);
+            }
+        }
+        result
     }
 
     fn truncate_back(&mut self, run: &Run<Ledger>, drop: usize) -> Result<(), Fail> {
         let mut next = self.shape.clone();
         next.records.truncate(next.records.len().saturating_sub(drop));
-        let last = next.records.last().map_or(next.front.0 - 1, |item| item.seq);
+        let last = next.last();
         self.step(run, "truncate back", next, |log| {
             log.truncate_back(last)?;
             Ok(Acked::Synced)
@@ -313,7 +350,7 @@ fn restore(after: &After<Ledger>, found: &[(u64, Vec<u8>)]) -> Vec<Item> {
 
 /// C8: what was recovered can be used.
 fn use_on(after: &After<Ledger>, log: &Log, mut shape: Shape) -> Result<(), Fail> {
-    let seq = shape.records.last().map_or(shape.front.0, |last| last.seq + 1);
+    let seq = shape.last() + 1;
     let item = Item { seq, id: after.next(), len: 40 };
     shape.records.push(item);
     let entry = Entry::State(after.next(), "used on", Arc::new(shape));

@@ -49,12 +49,14 @@ pub struct Plan {
     pub states: u64,
     /// A sync to leave out: then there must be a violation.
     pub without_sync: Option<SyncSite>,
+    /// Which line of the crash matrix to explore, counted from 0; all if not set.
+    pub line: Option<usize>,
 }
 
 impl Plan {
     /// Seed 1, 100,000 states, nothing left out.
     pub const fn new() -> Self {
-        Self { seed: 1, states: 100_000, without_sync: None }
+        Self { seed: 1, states: 100_000, without_sync: None, line: None }
     }
 
     /// Sets the seed.
@@ -72,6 +74,12 @@ impl Plan {
     /// Leaves a sync out.
     pub const fn without_sync(mut self, site: SyncSite) -> Self {
         self.without_sync = Some(site);
+        self
+    }
+
+    /// Explores one line of the crash matrix alone.
+    pub const fn line(mut self, line: usize) -> Self {
+        self.line = Some(line);
         self
     }
 }
@@ -130,9 +138,11 @@ pub fn explore(
         Store::File => file::parts(),
     };
     let mut left = plan.states;
-    for (n, part) in parts.iter().enumerate() {
+    let chosen = |n: &usize| plan.line.is_none_or(|line| line == *n);
+    let parts: Vec<Part> = parts.into_iter().enumerate().filter(|(n, _)| chosen(n)).map(|(_, part)| part).collect();
+    for (part, to_come) in parts.iter().zip((1..=parts.len() as u64).rev()) {
         // What one part leaves of its share goes to the next ones.
-        let share = left / u64::try_from(parts.len() - n).unwrap_or(1);
+        let share = left / to_come;
         let (before, progress) = (plan.states - left, std::rc::Rc::clone(&progress));
         let report = (part.run)(plan, share.max(1), Box::new(move |states| progress(before + states)))?;
         left = left.saturating_sub(report.checks);

@@ -4,21 +4,46 @@ use untorn::fs::SyncSite;
 use untorn::proof::{Plan, Store, explore};
 
 #[track_caller]
-fn check(store: Store, states: u64) {
-    match explore(store, &Plan::new().states(states), |_| {}) {
+fn check(store: Store, line: usize, states: u64) {
+    match explore(store, &Plan::new().states(states).line(line), |_| {}) {
         Ok(outcome) => println!("{}: {outcome:?}", store.name()),
         Err(violation) => panic!("{violation}"),
     }
 }
 
 #[test]
-fn the_log_survives_every_crash() {
-    check(Store::Log, 300_000);
+fn log_all_sequences() {
+    check(Store::Log, 0, 400_000);
 }
 
 #[test]
-fn files_survive_every_crash() {
-    check(Store::File, 300_000);
+fn log_all_sequences_buffered() {
+    check(Store::Log, 1, 400_000);
+}
+
+#[test]
+fn log_crashes_within_recovery() {
+    check(Store::Log, 2, 50_000);
+}
+
+#[test]
+fn log_a_fault_at_every_call() {
+    check(Store::Log, 3, 400_000);
+}
+
+#[test]
+fn file_all_sequences() {
+    check(Store::File, 0, 100_000);
+}
+
+#[test]
+fn file_without_rename_noreplace() {
+    check(Store::File, 1, 100_000);
+}
+
+#[test]
+fn file_a_fault_at_every_call() {
+    check(Store::File, 2, 100_000);
 }
 
 #[test]
