@@ -6,7 +6,7 @@
 //! - W3 A segment's header is written only after the sync of the seal that leads to it.
 //! - W4 After a failed write or sync the handle is poisoned, and every group that was taken out is completed.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 
 use super::cut::{CutAt, Home};
@@ -244,6 +244,7 @@ impl Inner {
         drop(queue);
         let error = error.with_outcome(Outcome::Unchanged);
         let cause = Arc::new(error);
+        *self.withdrawn.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&cause));
         for pending in withdrawn {
             pending.group.complete(Err(Arc::clone(&cause)));
         }

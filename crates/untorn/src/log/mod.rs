@@ -132,6 +132,8 @@ struct Inner {
     floor: AtomicU64,
     /// How often the log was cut at the back: a scan that finds nonsense after a cut is stale, not damaged.
     cuts: AtomicU64,
+    /// A withdrawal that no sync has told of yet: whoever syncs may hold no ticket.
+    withdrawn: Mutex<Option<Arc<Error>>>,
     /// META says where the log ends; that has to go before the next record comes.
     recorded_end: AtomicBool,
     /// Whether a task that will drive the lane is queued already.
@@ -259,20 +261,22 @@ impl Log {
     /// Syncs everything that was appended before the call, and returns the last number that is durable.
     ///
     /// # Durability
-    /// **On `Ok`** all of it survives power loss, also with `Buffered`. **On `Err`** `Unknown`: the log is poisoned.
+    /// **On `Ok`** all of it survives power loss, also with `Buffered`. **On `Err`** with `NoSpace`, records appended since the last
+    /// `sync` were taken back, since the disk was full after all; their tickets tell which, and the log goes on. Else `Unknown`:
+    /// the log is poisoned.
     ///
     /// # Cost
     /// One sync; none if there is nothing to sync.
     ///
     /// # Errors
-    /// `Poisoned`, `Closed`.
+    /// `Poisoned`, `NoSpace`.
     pub fn sync(&self) -> Result<u64> {
         let inner = &*self.0;
         let target = inner.queue().next_seq.saturating_sub(1);
         if self.durable_seq() < target || inner.poison.is_set() {
-            let mut lane = inner.lane();
-            inner.flush_all(&mut lane)?;
+            inner.flush_all(&mut inner.lane())?;
         }
+        inner.tell_withdrawn()?;
         Ok(self.durable_seq())
     }
 
@@ -328,7 +332,7 @@ impl Log {
     /// One sync for what is pending; two more if anything was written since the open.
     ///
     /// # Errors
-    /// `Poisoned`, `Closed`, and those of a replaced file.
+    /// As [`sync`](Self::sync); `Closed`; and those of a replaced file.
     pub fn close(self) -> Result<()> {
         let inner = &*self.0;
         let mut lane = inner.lane();
@@ -337,6 +341,7 @@ impl Log {
         inner.queue().closed = true;
         // What came between is written too: from here on nothing is admitted.
         inner.flush_all(&mut lane)?;
+        inner.tell_withdrawn()?;
         inner.record_end(&mut lane)?;
         drop(inner.claim.lock().unwrap_or_else(PoisonError::into_inner).take());
         Ok(())
@@ -473,6 +478,12 @@ impl Inner {
             self.poison.set(Arc::clone(&cause));
             Error::share(&cause)
         })
+    }
+
+    /// Reports a withdrawal once.
+    fn tell_withdrawn(&self) -> Result<()> {
+        let first = self.withdrawn.lock().unwrap_or_else(PoisonError::into_inner).take();
+        first.map_or(Ok(()), |cause| Err(Error::share(&cause)))
     }
 
     /// With a window: waits until enough is pending, or for so long.

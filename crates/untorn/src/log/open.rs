@@ -100,6 +100,8 @@ impl Log {
         }
         let mut home = Home { fs, dir, meta };
         if home.meta.ended == Ended::Cut {
+            // That it is to be seen does not mean that it is durable; what follows cannot be taken back.
+            home.store(home.meta)?;
             home.redo((0, &[]))?;
         }
         let walked = Route {
@@ -111,11 +113,11 @@ impl Log {
         .walk()?;
         refuse_damage(&walked, &options)?;
         commit::sweep_store(&*home.dir)?;
+        let healed = quarantine(&home, &walked)?;
+        let (ready, rewritten) = settle(&mut home, &walked)?;
         for &number in &walked.below {
             commit::unlink(&*home.dir, OsStr::new(&segment_name(number)))?;
         }
-        let healed = quarantine(&home, &walked)?;
-        let (ready, rewritten) = settle(&mut home, &walked)?;
         let report = LogReport {
             first_seq: home.meta.front_seq,
             last_seq: walked.end.next_seq.saturating_sub(1),
@@ -277,6 +279,9 @@ fn settle(home: &mut Home, walked: &Walked) -> Result<(Option<Ready>, u64)> {
     let number = end.segment.number;
     let at_seal = walked.end.offset < walked.seen_to;
     if home.meta.ended == Ended::Clean && walked.verdict == Verdict::Sound && !at_seal {
+        if !walked.below.is_empty() {
+            home.store(home.meta)?; // the front must be durable before what lies below it goes
+        }
         return Ok((prepared(home, number.saturating_add(1))?, 0));
     }
     let (from, tail) = &end.unvouched;
@@ -355,6 +360,7 @@ fn build(
         first: AtomicU64::new(first),
         floor: AtomicU64::new(acknowledged.min(last_seq)),
         cuts: AtomicU64::new(0),
+        withdrawn: Mutex::new(None),
         recorded_end: AtomicBool::new(recorded_end),
         #[cfg(feature = "tokio")]
         task_queued: AtomicBool::new(false),

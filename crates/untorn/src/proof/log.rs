@@ -155,8 +155,13 @@ impl World {
             }
             Err(error) => {
                 if error.outcome() == Outcome::Unchanged && error.kind() != ErrorKind::Poisoned {
-                    // C10: what an error calls unchanged is not found changed.
+                    // C10: what an error calls unchanged is not found changed; what waited may be taken back with it.
+                    let all_promised = all_promised || error.kind() == ErrorKind::NoSpace && log.written_seq() < before.last();
                     self.shape = before;
+                    let written = log.written_seq();
+                    if all_promised {
+                        self.shape.records.retain(|item| item.seq <= written);
+                    }
                     let entry = self.issue(run, "unchanged");
                     if all_promised {
                         self.ack(run, entry);
@@ -182,7 +187,7 @@ impl World {
             self.issue(run, "append after a withdrawal");
             self.shape = full;
         }
-        let (durability, mut got) = (self.options.durability, 0);
+        let (durability, expected, mut got) = (self.options.durability, next.last(), 0);
         let result = self.step(run, "append", next, |log| {
             let ticket = log.append_batch(bytes.iter().map(Vec::as_slice))?;
             got = ticket.seq;
@@ -190,6 +195,9 @@ impl World {
                 return Ok(Acked::No);
             }
             log.wait(&ticket)?;
+            if got != expected {
+                return Ok(Acked::No); // it is the other state that is promised
+            }
             Ok(if durability == Durability::Synced { Acked::Synced } else { Acked::Buffered })
         });
         if result.is_ok() && withdrawn.last() == got && self.shape.last() != got {
