@@ -317,12 +317,11 @@ Examples:
 
 Exit codes: 0 done and durable; 4 damage; 11 another process holds it; 12 it belongs to a store, which
 alone may cut it, or SEQ lies below the front.")]
-#[group(id = "end", required = true, multiple = false, args = ["front", "back"])]
 pub(crate) struct Truncate {
     /// The log's directory
     pub(crate) dir: PathBuf,
     /// Keep the records from SEQ on
-    #[arg(long, value_name = "SEQ")]
+    #[arg(long, value_name = "SEQ", conflicts_with = "back", required_unless_present = "back")]
     pub(crate) front: Option<u64>,
     /// Keep the records up to SEQ; 0 keeps none
     #[arg(long, value_name = "SEQ")]
