@@ -12,6 +12,8 @@ mod error;
 pub mod fs;
 pub mod log;
 #[cfg(feature = "sim")]
+pub mod proof;
+#[cfg(feature = "sim")]
 pub mod sim;
 mod sys;
 

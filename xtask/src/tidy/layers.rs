@@ -27,7 +27,7 @@ const STORE: &[&str] = &["fs", "codec", "commit", "log", "artifact"];
 const ROOT: [&str; 6] = ["error", "Error", "ErrorKind", "Outcome", "Result", "Durability"];
 
 /// Above all the others.
-const TOP: [&str; 2] = ["lib", "aio"];
+const TOP: [&str; 3] = ["lib", "aio", "proof"];
 
 pub(super) fn check(source: &Source) -> Vec<Finding> {
     let Some(path) = source.path.strip_prefix("crates/untorn/src/") else { return Vec::new() };

@@ -246,11 +246,18 @@ impl Shared {
         path: &Path,
         f: impl FnOnce(&mut Core) -> io::Result<R>,
     ) -> io::Result<R> {
-        self.call_with(kind, path, |core, twist| match twist {
-            Twist::Fail(errno, Effect::Whole) => f(core).and(Err(error(errno))),
+        // A handle that was made and is not given out must not be dropped while the disk is locked.
+        let mut unwanted = None;
+        let result = self.call_with(kind, path, |core, twist| match twist {
+            Twist::Fail(errno, Effect::Whole) => {
+                unwanted = Some(f(core)?);
+                Err(error(errno))
+            }
             Twist::Fail(errno, _) => Err(error(errno)),
             _ => f(core),
-        })
+        });
+        drop(unwanted);
+        result
     }
 
     /// One call of the seam.
@@ -289,6 +296,7 @@ impl SimFs {
     }
 
     /// The process dies: the visible bytes and names stay, what was pending stays pending; handles and locks go.
+    #[must_use]
     pub fn kill(&self) -> Self {
         let mut core = self.shared.lock();
         core.dead = true;
@@ -312,6 +320,7 @@ impl SimFs {
     /// Power fails: the disk comes back in the state that `pick` names.
     ///
     /// A pick that was made at another moment is read as far as it fits.
+    #[must_use]
     pub fn power_cut(&self, pick: &Pick) -> Self {
         let mut core = self.shared.lock();
         core.dead = true;
@@ -497,13 +506,12 @@ fn make_dirs(core: &mut Core, path: &Path) -> io::Result<Ino> {
     for part in path.components() {
         let Component::Normal(name) = part else { continue };
         let state = core.state_mut();
-        at = match state.lookup(at, name) {
-            Ok(ino) => ino,
-            Err(_) => {
-                let ino = state.add(Node::Dir(DirNode { mode: 0o755, ..DirNode::default() }));
-                place_durable(state, at, name, ino)?;
-                ino
-            }
+        at = if let Ok(ino) = state.lookup(at, name) {
+            ino
+        } else {
+            let ino = state.add(Node::Dir(DirNode { mode: 0o755, ..DirNode::default() }));
+            place_durable(state, at, name, ino)?;
+            ino
         };
         state.dir(at).map_err(|_| error(Errno::NOTDIR))?;
     }

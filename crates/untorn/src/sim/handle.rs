@@ -614,11 +614,15 @@ impl File for SimFile {
     }
 
     fn set_xattr(&self, name: &OsStr, value: &[u8]) -> io::Result<()> {
-        if self.shared.lock().lacks(Capability::Xattrs) {
-            return Err(error(Errno::OPNOTSUPP));
-        }
-        self.set_meta(CallKind::SetXattr, |meta| {
-            Arc::make_mut(&mut meta.xattrs).insert(name.to_os_string(), value.to_vec());
+        self.call(CallKind::SetXattr, |core| {
+            if core.lacks(Capability::Xattrs) {
+                return Err(error(Errno::OPNOTSUPP));
+            }
+            let seq = core.next_seq();
+            core.state_mut().file_mut(self.ino)?.set_meta(seq, |meta| {
+                Arc::make_mut(&mut meta.xattrs).insert(name.to_os_string(), value.to_vec());
+            });
+            Ok(())
         })
     }
 

@@ -455,7 +455,7 @@ pub(super) fn settle(pages: &mut Vec<Slot>, index: usize, mask: u8, from: &Slot)
 
 /// Zeros after `len` in its page.
 pub(super) fn trim_tail(pages: &mut [Slot], len: usize) {
-    if len % PAGE != 0
+    if !len.is_multiple_of(PAGE)
         && let Some(slot) = pages.get_mut(len / PAGE)
         && !page::all_zero(&page::bytes(slot)[len % PAGE..])
     {

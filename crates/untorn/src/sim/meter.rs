@@ -9,9 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::fault::CallKind;
-use crate::fs::{
-    Dir, File, Fs, How, Lock, Map, Rename, Stat, SyncSite, SyncWhat, sealed,
-};
+use crate::fs::{Dir, File, Fs, How, Lock, Map, Rename, Stat, SyncSite, SyncWhat, sealed};
 
 /// A wrapper around any file system, also around [`OsFs`](crate::fs::OsFs): counts calls, drops syncs, kills.
 ///
@@ -282,8 +280,7 @@ impl Dir for MeterDir {
 
     fn sync(&self, site: SyncSite) -> io::Result<()> {
         let wanted = self.shared.sync(site);
-        self.shared
-            .pass(CallKind::SyncDir, || if wanted { self.inner.sync(site) } else { Ok(()) })
+        self.shared.pass(CallKind::SyncDir, || if wanted { self.inner.sync(site) } else { Ok(()) })
     }
 
     fn file_system(&self) -> io::Result<String> {

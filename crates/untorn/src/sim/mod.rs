@@ -26,9 +26,7 @@ mod state;
 mod trace;
 
 pub use disk::{Capability, Item, SimFs};
-pub use explorer::{
-    After, Crash, Explorer, Fail, Progress, Report, Run, Value, Violation,
-};
+pub use explorer::{After, Crash, Explorer, Fail, Progress, Report, Run, Value, Violation};
 pub use fault::{CallKind, Effect, Fault, FaultKind};
 pub use meter::{Counts, KillWhen, Meter};
 pub use model::{DiskModel, FailedSync, Names, Syncs, Unwritten};

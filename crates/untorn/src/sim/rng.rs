@@ -2,7 +2,7 @@
 
 use super::page::mix;
 
-/// SplitMix64.
+/// The generator known as `SplitMix64`.
 #[derive(Clone, Debug)]
 pub(super) struct Rng(u64);
 

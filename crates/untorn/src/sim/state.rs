@@ -58,10 +58,6 @@ impl State {
         self.inodes.iter().enumerate().filter_map(|(ino, slot)| Some((ino, slot.as_ref()?)))
     }
 
-    pub(super) const fn inode_count(&self) -> usize {
-        self.inodes.len()
-    }
-
     pub(super) fn file(&self, ino: Ino) -> Outcome<&FileNode> {
         match self.inode(ino).map(|inode| &inode.node) {
             Some(Node::File(file)) => Ok(file),

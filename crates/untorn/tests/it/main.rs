@@ -7,6 +7,8 @@ mod codec;
 #[cfg(test)]
 mod log;
 #[cfg(test)]
+mod proof;
+#[cfg(test)]
 mod seam;
 
 #[cfg(test)]

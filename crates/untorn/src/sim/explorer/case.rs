@@ -140,7 +140,8 @@ mod tests {
             "log:7:3:0:1.2.2:::",
             "a-b:0:0:1::12,eio,prefix,lasting:14,3,k:9,4,k100:16,4,n1x3.0u2.0x4",
         ] {
-            let text = text.trim_end_matches(':').to_owned() + if text.ends_with(":::") { ":" } else { "" };
+            let text = text.trim_end_matches(':').to_owned()
+                + if text.ends_with(":::") { ":" } else { "" };
             let case = Case::parse(&text).unwrap();
             assert_eq!(case.to_string(), text);
             assert_eq!(Case::parse(&case.to_string()), Some(case));

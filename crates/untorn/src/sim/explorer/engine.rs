@@ -5,6 +5,8 @@
 //! - E2 A check runs once per distinct image and ledger; nested crashes start once per distinct image.
 //! - E3 Sequences come in order of length, so that the first violation has the fewest operations.
 
+#![expect(clippy::format_push_string, reason = "traces are made once, for a person")]
+
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
@@ -17,11 +19,11 @@ use super::super::pick::{Layout, thin};
 use super::super::rng::Rng;
 use super::super::state::State;
 use super::super::trace::{Entry, Note, Trace};
+use super::Explorer;
 use super::case::{Case, CrashAt, HowCrashed, Strike};
 use super::quiet;
 use super::report::{Progress, Report, Violation};
 use super::run::{After, Crash, Event, Fail, Life, Promised, Run, Value, What};
-use super::Explorer;
 use crate::fs::Fs;
 
 /// Hashes are mixed already.
@@ -153,7 +155,7 @@ impl<'a, V: Value, W> Engine<'a, V, W> {
             message: found.message.clone(),
             trace,
             replay: found.case.to_string(),
-            report: self.report.clone(),
+            report: Box::new(self.report.clone()),
             name: self.spec.name.clone(),
         }
     }
@@ -228,11 +230,8 @@ impl<'a, V: Value, W> Engine<'a, V, W> {
         if let Some(message) = &lived.failure {
             return Err(stop(&case, message.clone()));
         }
-        let effort = Effort {
-            all_up_to: self.spec.all_up_to,
-            random: self.spec.random,
-            kill_inside: true,
-        };
+        let effort =
+            Effort { all_up_to: self.spec.all_up_to, random: self.spec.random, kill_inside: true };
         self.crash_everywhere(&lived, 0, &mut case, effort)
     }
 
@@ -282,8 +281,7 @@ impl<'a, V: Value, W> Engine<'a, V, W> {
         }
         {
             let core = sim.shared.lock();
-            self.settings =
-                Settings { missing: core.missing.clone(), capacity: core.capacity };
+            self.settings = Settings { missing: core.missing.clone(), capacity: core.capacity };
         }
         if let Some(strike) = &case.fault {
             let fault = Fault::new(strike.kind).at_call(strike.call).effect(strike.effect);
@@ -379,10 +377,9 @@ impl<'a, V: Value, W> Engine<'a, V, W> {
             if !same {
                 images = self.images_at(case, state, effort);
             }
-            let call = at.checked_sub(1).map_or_else(
-                || lived.trace.calls_before,
-                |index| entries[index].number,
-            );
+            let call = at
+                .checked_sub(1)
+                .map_or_else(|| lived.trace.calls_before, |index| entries[index].number);
             let (begin, end) = gap(&events, at);
             let begin = begin.max(lived.events_before);
             if !same || begin != end {
@@ -497,7 +494,7 @@ impl<'a, V: Value, W> Engine<'a, V, W> {
         if self.report.checks > self.spec.max_states {
             return Err(Stop::Budget);
         }
-        if self.report.checks % 1024 == 0
+        if self.report.checks.is_multiple_of(1024)
             && let Some(progress) = &self.spec.progress
         {
             progress(&Progress {
@@ -578,9 +575,13 @@ impl<'a, V: Value, W> Engine<'a, V, W> {
                 HowCrashed::KillInside(count) => {
                     let entry = lived.trace.entries.get(at);
                     let state = entry.and_then(|entry| match &entry.note {
-                        Note::Write { ino, offset, bytes } => {
-                            partly_written(&before, *ino, *offset, bytes.get(..*count)?, so_far.crashes.len())
-                        }
+                        Note::Write { ino, offset, bytes } => partly_written(
+                            &before,
+                            *ino,
+                            *offset,
+                            bytes.get(..*count)?,
+                            so_far.crashes.len(),
+                        ),
                         _ => None,
                     });
                     (state, false)
@@ -599,10 +600,7 @@ impl<'a, V: Value, W> Engine<'a, V, W> {
             }
             so_far.crashes.push(crash.clone());
             lived = self.check(&state, &promised, &so_far, true, case.fault.is_some());
-            text += &format!(
-                "  then acked {:?}, issued {:?}\n",
-                promised.acked, promised.issued
-            );
+            text += &format!("  then acked {:?}, issued {:?}\n", promised.acked, promised.issued);
         }
         text += &describe(&lived, None);
         (lived.failure, text)
@@ -650,9 +648,13 @@ impl<'a, V: Value, W> Engine<'a, V, W> {
                     Arc::new(Layout::new(&before, &model, case.seed).build(pick))
                 }
                 HowCrashed::KillInside(count) => match &lived.trace.entries.get(at)?.note {
-                    Note::Write { ino, offset, bytes } => {
-                        partly_written(&before, *ino, *offset, bytes.get(..*count)?, so_far.crashes.len())?
-                    }
+                    Note::Write { ino, offset, bytes } => partly_written(
+                        &before,
+                        *ino,
+                        *offset,
+                        bytes.get(..*count)?,
+                        so_far.crashes.len(),
+                    )?,
                     _ => return None,
                 },
             };
@@ -751,12 +753,11 @@ fn describe<V: Value>(lived: &Lived<V>, crash: Option<(usize, &CrashAt)>) -> Str
         text.push('\n');
     }
     match crash.map(|(at, crash)| (lived.trace.entries.get(at), &crash.how)) {
-        None => {}
+        None | Some((None, HowCrashed::KillInside(_))) => {}
         Some((_, HowCrashed::Kill)) => text += "    >>>>  KILLED HERE\n",
         Some((Some(entry), HowCrashed::KillInside(count))) => {
             text += &format!("    {entry}\n    >>>>  KILLED HERE, after {count} bytes\n");
         }
-        Some((_, HowCrashed::KillInside(_))) => {}
         Some((_, HowCrashed::Power(pick))) => {
             text += &format!("    >>>>  POWER CUT HERE, state {pick}\n");
         }

@@ -16,9 +16,11 @@ mod run;
 pub use report::{Progress, Report, Violation};
 pub use run::{After, Crash, Fail, Run, Value};
 
+type Named<T> = Vec<(String, T)>;
 type Start<V, W> = Box<dyn Fn(&Run<V>) -> Result<W, Fail>>;
 type Operation<V, W> = Box<dyn Fn(&Run<V>, &mut W) -> Result<(), Fail>>;
 type Check<V> = Box<dyn Fn(&After<V>) -> Result<(), Fail>>;
+type Prepare = Box<dyn Fn(&SimFs)>;
 type OnProgress = Box<dyn Fn(&Progress)>;
 
 /// Finds the crash that a program does not survive.
@@ -89,8 +91,8 @@ pub struct Explorer<V, W = ()> {
     name: String,
     seed: u64,
     models: Vec<DiskModel>,
-    starts: Vec<(String, Start<V, W>)>,
-    ops: Vec<(String, Operation<V, W>)>,
+    starts: Named<Start<V, W>>,
+    ops: Named<Operation<V, W>>,
     len: usize,
     check: Option<Check<V>>,
     nested: u32,
@@ -101,7 +103,7 @@ pub struct Explorer<V, W = ()> {
     all_up_to: usize,
     random: usize,
     without: Vec<SyncSite>,
-    prepare: Option<Box<dyn Fn(&SimFs)>>,
+    prepare: Option<Prepare>,
     progress: Option<OnProgress>,
 }
 
@@ -166,11 +168,7 @@ impl<V: Value, W> Explorer<V, W> {
 
     /// Adds a state from which sequences start: made by `f`, which may issue and acknowledge.
     #[must_use]
-    pub fn start(
-        mut self,
-        name: &str,
-        f: impl Fn(&Run<V>) -> Result<W, Fail> + 'static,
-    ) -> Self {
+    pub fn start(mut self, name: &str, f: impl Fn(&Run<V>) -> Result<W, Fail> + 'static) -> Self {
         self.starts.push((name.to_owned(), Box::new(f)));
         self
     }

@@ -64,7 +64,7 @@ pub struct Violation {
     /// The value of `UNTORN_REPLAY` that runs this case alone.
     pub replay: String,
     /// The figures up to here.
-    pub report: Report,
+    pub report: Box<Report>,
     pub(super) name: String,
 }
 

@@ -1,0 +1,419 @@
+//! The log under the explorer: every sequence of its operations, crashed, opened again, compared and used on.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::shape::{Entry, candidates, torn_bytes_are_kept};
+use super::{Part, Plan, models};
+use crate::log::{Log, LogOptions, Upto};
+use crate::sim::{After, Explorer, Fail, FaultKind, Report, Run};
+use crate::{Durability, ErrorKind, Outcome};
+
+const DIR: &str = "/data/log";
+/// Small enough that every operation meets a segment's end.
+const SEGMENT: u64 = 1024;
+
+/// What a log holds: each record's number, and what its bytes are made from.
+#[derive(Clone, Default)]
+struct Shape {
+    /// Where the log may begin: from the one that is known to be dropped to what may be dropped.
+    front: (u64, u64),
+    records: Vec<Item>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Item {
+    seq: u64,
+    id: u64,
+    len: usize,
+}
+
+impl Item {
+    fn bytes(self) -> Vec<u8> {
+        let mut state = self.id.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let filler = std::iter::repeat_with(move || {
+            state = state.rotate_left(23).wrapping_mul(5).wrapping_add(1);
+            state.to_le_bytes()[3]
+        });
+        self.id.to_le_bytes().into_iter().chain(filler).take(self.len.max(8)).collect()
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let last = self.records.last().map_or(0, |item| item.seq);
+        let (first, up_to) = self.front;
+        if first == up_to { write!(f, "{first}..={last}") } else { write!(f, "{first}|{up_to}..={last}") }
+    }
+}
+
+type Ledger = Entry<Shape>;
+
+/// An open log, and what it holds.
+struct World {
+    log: Option<Log>,
+    options: LogOptions,
+    shape: Shape,
+    /// The last state that was promised, by number.
+    promised: u64,
+    current: u64,
+}
+
+fn options(run: &Run<Ledger>, durability: Durability) -> LogOptions {
+    LogOptions::new().segment_bytes(SEGMENT).durability(durability).fs(run.fs())
+}
+
+impl World {
+    fn open(run: &Run<Ledger>, durability: Durability) -> Result<Self, Fail> {
+        let options = options(run, durability);
+        let shape = Shape { front: (1, 1), records: Vec::new() };
+        let mut world = Self { log: None, options, shape, promised: 0, current: 0 };
+        world.reopen(run)?;
+        Ok(world)
+    }
+
+    fn issue(&mut self, run: &Run<Ledger>, step: &'static str) -> Ledger {
+        self.current = run.next();
+        let entry = Entry::State(self.current, step, Arc::new(self.shape.clone()));
+        run.issue(entry.clone());
+        entry
+    }
+
+    fn ack(&mut self, run: &Run<Ledger>, entry: Ledger) {
+        if let Entry::State(id, ..) = &entry {
+            self.promised = *id;
+        }
+        run.ack(entry);
+    }
+
+    /// Opens the log; what it shows then is promised.
+    fn reopen(&mut self, run: &Run<Ledger>) -> Result<(), Fail> {
+        self.log = None;
+        let (log, _) = Log::open(DIR, self.options.clone())?;
+        let (first, found) = read(&log)?;
+        let known = |seq: u64, bytes: &[u8]| {
+            let item = self.shape.records.iter().find(|item| item.seq == seq)?;
+            (item.bytes() == bytes).then_some(*item)
+        };
+        let records: Option<Vec<Item>> = found.iter().map(|(seq, bytes)| known(*seq, bytes)).collect();
+        let Some(records) = records else { return Err("a record has other bytes than were written".into()) };
+        self.shape = Shape { front: (first, first), records };
+        let entry = self.issue(run, "opened");
+        self.ack(run, entry);
+        self.log = Some(log);
+        Ok(())
+    }
+
+    fn log(&self) -> Result<Log, Fail> {
+        self.log.clone().ok_or_else(|| "the log did not open".into())
+    }
+
+    /// Makes a step: begins the new state, and promises it or takes it back.
+    fn step(
+        &mut self,
+        run: &Run<Ledger>,
+        name: &'static str,
+        next: Shape,
+        act: impl FnOnce(&Log) -> crate::Result<Acked>,
+    ) -> Result<(), Fail> {
+        let log = self.log()?;
+        let (before, all_promised) = (self.shape.clone(), self.promised == self.current);
+        self.shape = next;
+        let entry = self.issue(run, name);
+        match act(&log) {
+            Ok(Acked::No) => {}
+            Ok(Acked::Buffered) => run.ack_buffered(entry),
+            Ok(Acked::Synced) => self.ack(run, entry),
+            Ok(Acked::Front(first)) => {
+                self.shape.front = (first, first);
+                self.shape.records.retain(|item| item.seq >= first);
+                let entry = self.issue(run, "front moved");
+                // The front is durable; of what is behind it only what was.
+                if all_promised {
+                    self.ack(run, entry);
+                }
+            }
+            Err(error) => {
+                if error.outcome() == Outcome::Unchanged && error.kind() != ErrorKind::Poisoned {
+                    // C10: what an error calls unchanged is not found changed.
+                    self.shape = before;
+                    let entry = self.issue(run, "unchanged");
+                    if all_promised {
+                        self.ack(run, entry);
+                    }
+                }
+                return Err(error.into());
+            }
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, run: &Run<Ledger>, lens: &[usize], wait: bool) -> Result<(), Fail> {
+        let mut next = self.shape.clone();
+        let mut new = Vec::new();
+        for &len in lens {
+            let seq = next.records.last().map_or(next.front.0, |last| last.seq + 1);
+            let item = Item { seq, id: run.next(), len };
+            next.records.push(item);
+            new.push(item.bytes());
+        }
+        let durability = self.options.durability;
+        self.step(run, "append", next, |log| {
+            let ticket = log.append_batch(new.iter().map(Vec::as_slice))?;
+            if !wait {
+                return Ok(Acked::No);
+            }
+            log.wait(&ticket)?;
+            Ok(if durability == Durability::Synced { Acked::Synced } else { Acked::Buffered })
+        })
+    }
+
+    fn truncate_back(&mut self, run: &Run<Ledger>, drop: usize) -> Result<(), Fail> {
+        let mut next = self.shape.clone();
+        next.records.truncate(next.records.len().saturating_sub(drop));
+        let last = next.records.last().map_or(next.front.0 - 1, |item| item.seq);
+        self.step(run, "truncate back", next, |log| {
+            log.truncate_back(last)?;
+            Ok(Acked::Synced)
+        })
+    }
+
+    fn truncate_front(&mut self, run: &Run<Ledger>) -> Result<(), Fail> {
+        let mut next = self.shape.clone();
+        let keep = next.records.last().map_or(next.front.0, |last| last.seq);
+        next.front.1 = keep;
+        self.step(run, "truncate front", next, |log| Ok(Acked::Front(log.truncate_front(keep)?)))
+    }
+
+    fn sync(&mut self, run: &Run<Ledger>) -> Result<(), Fail> {
+        let next = self.shape.clone();
+        self.step(run, "sync", next, |log| {
+            log.sync()?;
+            Ok(Acked::Synced)
+        })
+    }
+
+    fn close(&mut self, run: &Run<Ledger>) -> Result<(), Fail> {
+        let next = self.shape.clone();
+        self.step(run, "close", next, |log| {
+            log.clone().close()?;
+            Ok(Acked::Synced)
+        })?;
+        self.reopen(run)
+    }
+}
+
+enum Acked {
+    No,
+    Buffered,
+    Synced,
+    Front(u64),
+}
+
+/// All records that a log shows.
+fn read(log: &Log) -> Result<(u64, Vec<(u64, Vec<u8>)>), Fail> {
+    let mut scan = log.read(log.first_seq(), Upto::Written)?;
+    let mut found = Vec::new();
+    while let Some(record) = scan.next()? {
+        found.push((record.seq, record.bytes.to_vec()));
+    }
+    Ok((log.first_seq(), found))
+}
+
+/// C2 to C6: what is found is one of the states that may be.
+fn compare(after: &After<Ledger>, first: u64, found: &[(u64, Vec<u8>)]) -> Result<(), Fail> {
+    let (states, or_nothing) = candidates(after);
+    let matches = |shape: &Shape| {
+        let kept = shape.records.iter().filter(|item| item.seq >= first);
+        (shape.front.0..=shape.front.1).contains(&first)
+            && kept.clone().count() == found.len()
+            && kept.zip(found).all(|(item, (seq, bytes))| item.seq == *seq && item.bytes() == *bytes)
+    };
+    if states.iter().any(|shape| matches(shape)) || (or_nothing && first == 1 && found.is_empty()) {
+        return Ok(());
+    }
+    let promised = states.first().map_or_else(|| "nothing".to_owned(), ToString::to_string);
+    let last = found.last().map_or(0, |(seq, _)| *seq);
+    let intact = found.iter().all(|(seq, bytes)| {
+        states.iter().any(|s| s.records.iter().any(|i| i.seq == *seq && i.bytes() == *bytes))
+    });
+    let bytes = if intact { "" } else { ", with bytes that were not written so" };
+    Err(Fail::new(format!("promised {promised}, found {first}..={last}{bytes}")))
+}
+
+fn check(after: &After<Ledger>) -> Result<(), Fail> {
+    torn_bytes_are_kept(after)?;
+    let options = LogOptions::new().segment_bytes(SEGMENT).fs(after.fs());
+    look_before(after, &options)?;
+    let (log, report) = Log::open(DIR, options.clone())?;
+    let (first, found) = read(&log)?;
+    compare(after, first, &found)?;
+    torn_bytes_are_kept(after)?;
+    let shape = Shape {
+        front: (first, first),
+        records: restore(after, &found),
+    };
+    let opened = Entry::State(after.next(), "recovered", Arc::new(shape.clone()));
+    after.issue(opened.clone());
+    after.ack(opened);
+    if report.last_seq != log.durable_seq() {
+        return Err("an open log has a tail that it calls not durable".into());
+    }
+    no_leaks(after)?;
+    use_on(after, &log, shape)?;
+    drop(log);
+    // C7: opened once more, it shows the same.
+    let (log, report) = Log::open(DIR, options)?;
+    if report.healed.is_some() {
+        return Err("a log that was opened and used in order was healed again".into());
+    }
+    let (first, found) = read(&log)?;
+    let newest = after.issued().len();
+    let _before_this_life = newest;
+    let last = found.last().map_or(first.saturating_sub(1), |(seq, _)| *seq);
+    if last != log.durable_seq() { Err("the second open lost the end".into()) } else { Ok(()) }
+}
+
+/// A reader that looks before the owner opens sees what is promised, and changes nothing. What it calls torn is noted:
+/// from now on those bytes must be kept.
+fn look_before(after: &After<Ledger>, options: &LogOptions) -> Result<(), Fail> {
+    let reader = match Log::open_read_only(DIR, options.clone()) {
+        Ok(reader) => reader,
+        // Nothing was promised yet, or the log is not made yet.
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotOurs) => return Ok(()),
+        Err(e) => return Err(e.into()),
+    };
+    let Some((path, offset, len, _)) = reader.report().torn else { return Ok(()) };
+    let path = path.display().to_string();
+    let bytes = after.sim().read(&path)?;
+    let start = usize::try_from(offset).unwrap_or(usize::MAX);
+    let end = start.saturating_add(usize::try_from(len).unwrap_or(usize::MAX));
+    if let Some(torn) = bytes.get(start..end).filter(|torn| !torn.is_empty()) {
+        let entry = Entry::Torn { path, offset, bytes: torn.into() };
+        after.issue(entry.clone());
+        after.ack(entry);
+    }
+    Ok(())
+}
+
+/// The items of what was found; it was compared before.
+fn restore(after: &After<Ledger>, found: &[(u64, Vec<u8>)]) -> Vec<Item> {
+    let (states, _) = candidates(after);
+    let item = |(seq, bytes): &(u64, Vec<u8>)| {
+        let items = states.iter().flat_map(|shape| shape.records.iter());
+        items.copied().find(|item| item.seq == *seq && item.bytes() == *bytes)
+    };
+    found.iter().filter_map(item).collect()
+}
+
+/// C8: what was recovered can be used.
+fn use_on(after: &After<Ledger>, log: &Log, mut shape: Shape) -> Result<(), Fail> {
+    let seq = shape.records.last().map_or(shape.front.0, |last| last.seq + 1);
+    let item = Item { seq, id: after.next(), len: 40 };
+    shape.records.push(item);
+    let entry = Entry::State(after.next(), "used on", Arc::new(shape));
+    after.issue(entry.clone());
+    let got = log.append_synced(&item.bytes())?;
+    after.ack(entry);
+    if got == seq { Ok(()) } else { Err(Fail::new(format!("the next record got number {got}, not {seq}"))) }
+}
+
+/// C9: an open log's directory holds what it needs and nothing else.
+fn no_leaks(after: &After<Ledger>) -> Result<(), Fail> {
+    for (path, _) in after.sim().dump() {
+        let Some(name) = path.strip_prefix(DIR).ok().and_then(|p| p.to_str()) else { continue };
+        let known = matches!(name, "" | "META" | "LOCK" | "quarantine")
+            || name.ends_with(".seg")
+            || name.starts_with("quarantine/") && !name.ends_with(".untorn-tmp");
+        if !known {
+            return Err(Fail::new(format!("left over: {name}")));
+        }
+    }
+    Ok(())
+}
+
+fn explorer(plan: &Plan, states: u64, progress: Box<dyn Fn(u64)>) -> Explorer<Ledger, World> {
+    let explorer = Explorer::new("log")
+        .seed(plan.seed)
+        .models(models())
+        .max_states(states)
+        .check(check)
+        .on_progress(move |p| progress(p.report.checks))
+        .op("append", |run, world: &mut World| world.append(run, &[20], true))
+        .op("append a sector", |run, world| world.append(run, &[600], true))
+        .op("append a segment", |run, world| world.append(run, &[1500], true))
+        .op("append a batch", |run, world| world.append(run, &[30, 200, 10], true))
+        .op("append unwaited", |run, world| world.append(run, &[24], false))
+        .op("sync", |run, world| world.sync(run))
+        .op("truncate back", |run, world| world.truncate_back(run, 2))
+        .op("truncate all", |run, world| world.truncate_back(run, usize::MAX))
+        .op("truncate front", |run, world| world.truncate_front(run))
+        .op("close", |run, world| world.close(run))
+        .op("reopen", |run, world| world.reopen(run));
+    match plan.without_sync {
+        Some(site) => explorer.without_sync(site),
+        None => explorer,
+    }
+}
+
+fn three_segments(run: &Run<Ledger>) -> Result<World, Fail> {
+    let mut world = World::open(run, Durability::Synced)?;
+    for _ in 0..3 {
+        world.append(run, &[20, 300], true)?;
+        world.append(run, &[500], true)?;
+    }
+    Ok(world)
+}
+
+fn sequences(plan: &Plan, states: u64, progress: Box<dyn Fn(u64)>) -> Result<Report, Box<crate::sim::Violation>> {
+    explorer(plan, states, progress)
+        .start("empty", |run| World::open(run, Durability::Synced))
+        .start("three segments", three_segments)
+        .sequences(3)
+        .states_per_point(64, 16)
+        .nested(0)
+        .try_explore()
+        .map_err(Box::new)
+}
+
+fn buffered(plan: &Plan, states: u64, progress: Box<dyn Fn(u64)>) -> Result<Report, Box<crate::sim::Violation>> {
+    explorer(plan, states, progress)
+        .start("empty, buffered", |run| World::open(run, Durability::Buffered))
+        .sequences(3)
+        .states_per_point(256, 32)
+        .try_explore()
+        .map_err(Box::new)
+}
+
+fn nested(plan: &Plan, states: u64, progress: Box<dyn Fn(u64)>) -> Result<Report, Box<crate::sim::Violation>> {
+    explorer(plan, states, progress)
+        .start("empty", |run| World::open(run, Durability::Synced))
+        .start("three segments", three_segments)
+        .sequences(1)
+        .states_per_point(16, 4)
+        .nested(2)
+        .nested_budget(states)
+        .try_explore()
+        .map_err(Box::new)
+}
+
+fn faults(plan: &Plan, states: u64, progress: Box<dyn Fn(u64)>) -> Result<Report, Box<crate::sim::Violation>> {
+    explorer(plan, states, progress)
+        .start("empty", |run| World::open(run, Durability::Synced))
+        .start("three segments", three_segments)
+        .sequences(2)
+        .fault_sequences(2)
+        .states_per_point(8, 2)
+        .faults(&FaultKind::ERRORS)
+        .try_explore()
+        .map_err(Box::new)
+}
+
+pub(super) fn parts() -> Vec<Part> {
+    vec![
+        Part { what: "all sequences of up to three operations, power cuts and kills", run: sequences },
+        Part { what: "all sequences, acknowledged as buffered", run: buffered },
+        Part { what: "crashes within the recovery, and within the recovery from those", run: nested },
+        Part { what: "every call fails in every way, then power cuts and kills", run: faults },
+    ]
+}

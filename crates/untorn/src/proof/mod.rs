@@ -1,0 +1,172 @@
+//! The proof of our own stores: what the explorer runs, and what must hold after every crash.
+//!
+//! The tests run these, and so does `untorn prove` on a user's machine. A sync can be left out: then the same exploration
+//! must find a violation, or it proves nothing.
+
+use crate::fs::SyncSite;
+use crate::sim::{DiskModel, Report, Unwritten, Violation};
+
+mod file;
+mod log;
+mod shape;
+
+/// A store that is proven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Store {
+    /// The log.
+    Log,
+    /// A file that is replaced or created.
+    File,
+}
+
+impl Store {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Log, Self::File];
+
+    /// Its name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Log => "log",
+            Self::File => "file",
+        }
+    }
+
+    /// The store of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|store| store.name() == name)
+    }
+}
+
+/// What to explore.
+#[derive(Clone, Debug)]
+#[must_use]
+#[non_exhaustive]
+pub struct Plan {
+    /// Everything left to chance follows from it.
+    pub seed: u64,
+    /// How many crash states to check in all.
+    pub states: u64,
+    /// A sync to leave out: then there must be a violation.
+    pub without_sync: Option<SyncSite>,
+}
+
+impl Plan {
+    /// Seed 1, 100,000 states, nothing left out.
+    pub const fn new() -> Self {
+        Self { seed: 1, states: 100_000, without_sync: None }
+    }
+
+    /// Sets the seed.
+    pub const fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Sets how many crash states to check.
+    pub const fn states(mut self, states: u64) -> Self {
+        self.states = states;
+        self
+    }
+
+    /// Leaves a sync out.
+    pub const fn without_sync(mut self, site: SyncSite) -> Self {
+        self.without_sync = Some(site);
+        self
+    }
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What was explored without a violation.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Outcome {
+    /// Distinct states of the disk after a crash.
+    pub crash_states: u64,
+    /// States after a crash within the recovery from another.
+    pub nested_states: u64,
+    /// Runs in which a call failed.
+    pub faults: u64,
+    /// Moments at which a crash was tried.
+    pub crash_points: u64,
+    /// Sequences of operations.
+    pub sequences: u64,
+    /// The lines of the crash matrix.
+    pub rows: Vec<Row>,
+}
+
+/// One exploration: a line of the crash matrix.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Row {
+    /// What was explored.
+    pub what: String,
+    /// How many distinct states.
+    pub states: u64,
+    /// How many of them in a nested crash, or how many faults.
+    pub nested_states: u64,
+    /// Runs with a fault.
+    pub faults: u64,
+}
+
+/// Explores one store; `progress` gets the number of states checked so far.
+///
+/// # Errors
+/// The first violation: which check failed, after which calls, and how to replay it.
+pub fn explore(
+    store: Store,
+    plan: &Plan,
+    progress: impl Fn(u64) + 'static,
+) -> Result<Outcome, Box<Violation>> {
+    let progress = std::rc::Rc::new(progress);
+    let mut outcome = Outcome::default();
+    let parts = match store {
+        Store::Log => log::parts(),
+        Store::File => file::parts(),
+    };
+    let mut left = plan.states;
+    for (n, part) in parts.iter().enumerate() {
+        // What one part leaves of its share goes to the next ones.
+        let share = left / u64::try_from(parts.len() - n).unwrap_or(1);
+        let (before, progress) = (plan.states - left, std::rc::Rc::clone(&progress));
+        let report = (part.run)(plan, share.max(1), Box::new(move |states| progress(before + states)))?;
+        left = left.saturating_sub(report.checks);
+        outcome.add(part.what, &report);
+    }
+    Ok(outcome)
+}
+
+/// One exploration of a store.
+struct Part {
+    what: &'static str,
+    run: fn(&Plan, u64, Box<dyn Fn(u64)>) -> Result<Report, Box<Violation>>,
+}
+
+impl Outcome {
+    fn add(&mut self, what: &str, report: &Report) {
+        self.crash_states += report.distinct_states;
+        self.nested_states += report.nested_states;
+        self.faults += report.faults;
+        self.crash_points += report.crash_points;
+        self.sequences += report.sequences;
+        self.rows.push(Row {
+            what: what.to_owned(),
+            states: report.distinct_states,
+            nested_states: report.nested_states,
+            faults: report.faults,
+        });
+    }
+}
+
+/// The standard models, and one that leaves garbage where bytes were not written.
+fn models() -> Vec<DiskModel> {
+    let mut models = DiskModel::standard();
+    let garbage = DiskModel { unwritten: Unwritten::Garbage, ..DiskModel::default() };
+    models.push(garbage);
+    models
+}

@@ -1,0 +1,81 @@
+//! What a ledger holds: the whole state of a store after each step, so that what is found after a crash is compared with
+//! the states that were begun since the last one that was promised.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::sim::{After, Fail};
+
+/// A state of a store, numbered; or bytes that must not get lost.
+#[derive(Clone)]
+pub(super) enum Entry<S> {
+    State(u64, &'static str, Arc<S>),
+    /// Bytes that recovery is about to cut from a file: they must be there, or in the quarantine.
+    Torn { path: String, offset: u64, bytes: Arc<[u8]> },
+}
+
+impl<S> PartialEq for Entry<S> {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::State(a, ..), Self::State(b, ..)) => a == b,
+            (Self::Torn { path: a, bytes: x, .. }, Self::Torn { path: b, bytes: y, .. }) => {
+                (a, x) == (b, y)
+            }
+            _ => false,
+        }
+    }
+}
+
+impl<S: fmt::Display> fmt::Debug for Entry<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::State(id, step, state) => write!(f, "#{id} {step}: {state}"),
+            Self::Torn { path, offset, bytes } => {
+                write!(f, "{} torn bytes at {path}:{offset}", bytes.len())
+            }
+        }
+    }
+}
+
+/// The states that may be found: the last promised one, and all that were begun after it. `None` if nothing was promised:
+/// then the store may be as before the first one, too.
+pub(super) fn candidates<S>(after: &After<Entry<S>>) -> (Vec<Arc<S>>, bool)
+where
+    Entry<S>: Clone + PartialEq + fmt::Debug + 'static,
+{
+    let is_state = |entry: &&Entry<S>| matches!(entry, Entry::State(..));
+    let promised = after.acked().iter().rev().find(is_state);
+    let from = promised.and_then(|p| after.issued().iter().position(|entry| entry == p));
+    let states = after.issued().iter().skip(from.unwrap_or(0)).filter_map(|entry| match entry {
+        Entry::State(_, _, state) => Some(Arc::clone(state)),
+        Entry::Torn { .. } => None,
+    });
+    (states.collect(), from.is_none())
+}
+
+/// Every torn tail that was seen is where it was, or in the quarantine beside it.
+pub(super) fn torn_bytes_are_kept<S>(after: &After<Entry<S>>) -> Result<(), Fail>
+where
+    Entry<S>: Clone + PartialEq + fmt::Debug + 'static,
+{
+    let sim = after.sim();
+    for entry in after.acked() {
+        let Entry::Torn { path, offset, bytes } = entry else { continue };
+        let start = usize::try_from(*offset).unwrap_or(usize::MAX);
+        let in_place = sim
+            .read(path)
+            .is_ok_and(|file| file.get(start..).is_some_and(|rest| rest.starts_with(bytes)));
+        if in_place {
+            continue;
+        }
+        let dir = path.rsplit_once('/').map_or("", |(dir, _)| dir);
+        let quarantine = format!("{dir}/quarantine/");
+        let copied = sim.dump().into_iter().any(|(name, _)| {
+            name.starts_with(&quarantine) && sim.read(&name).is_ok_and(|copy| copy[..] == bytes[..])
+        });
+        if !copied {
+            return Err(Fail::new(format!("lost without a copy: {entry:?}")));
+        }
+    }
+    Ok(())
+}
