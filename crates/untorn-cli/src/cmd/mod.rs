@@ -17,7 +17,7 @@ mod recover;
 mod segments;
 mod store;
 
-pub(crate) use bench::Scratch;
+pub(crate) use bench::{Scratch, zero_fill};
 
 /// Runs a command; returns its exit code.
 pub(crate) fn run(command: Command, out: &mut Out) -> Result<u8> {

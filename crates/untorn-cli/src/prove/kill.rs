@@ -109,7 +109,7 @@ pub(super) fn run(
         if round > 0 && limits.until.is_some_and(|until| Instant::now() >= until) {
             break;
         }
-        let mut child = Writing::start(victim.name(), dir, seed, round)?;
+        let child = Writing::start(victim.name(), dir, seed, round)?;
         let early = round > 0 && rng.below(5) == 0;
         if early {
             thread::sleep(Duration::from_micros(rng.below(25_000)));

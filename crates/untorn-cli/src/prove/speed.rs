@@ -45,7 +45,7 @@ pub(super) fn log(work: &Path, round: Duration) -> Result<Speed> {
     let mut at = 0_u64;
     let speed = in_turns(
         round,
-        || Ok(drop(log.append_synced(&[0x5a; RECORD])?)),
+        || Ok(log.append_synced(&[0x5a; RECORD]).map(|_seq| ())?),
         || {
             raw.write_all_at(&frame, at).and_then(|()| raw.sync_data()).map_err(fail)?;
             at = if at + 2 * FRAME as u64 > room { 0 } else { at + FRAME as u64 };
