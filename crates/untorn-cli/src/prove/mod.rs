@@ -10,6 +10,7 @@ use serde::Serialize;
 use untorn::ErrorKind;
 use untorn::fs::SyncSite;
 use untorn::proof::{self, Outcome, Plan, Store};
+use untorn::sim::Report;
 
 use crate::args::{Prove, ProveChild};
 use crate::cmd::Scratch;
@@ -278,7 +279,7 @@ impl Exploring {
             let shown = bar.clone();
             let explored = match proof::explore(store, &plan, move |states| shown.set_position(states)) {
                 Ok(outcome) => (outcome, None),
-                Err(violation) => (Outcome::default(), Some(violation.to_string())),
+                Err(violation) => (until(&violation.report), Some(violation.to_string())),
             };
             bar.finish();
             // If nobody waits any more, the run was interrupted.
@@ -308,6 +309,17 @@ impl Exploring {
             }
         }
     }
+}
+
+/// What the part that failed had explored until then.
+fn until(report: &Report) -> Outcome {
+    let mut outcome = Outcome::default();
+    outcome.crash_states = report.distinct_states;
+    outcome.nested_states = report.nested_states;
+    outcome.faults = report.faults;
+    outcome.crash_points = report.crash_points;
+    outcome.sequences = report.sequences;
+    outcome
 }
 
 /// Writes down what failed and how to see it again.
