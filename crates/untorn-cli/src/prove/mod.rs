@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -53,6 +53,9 @@ const QUICK: Effort = Effort {
     kill_time: Duration::from_secs(4),
     turn: Duration::from_millis(50),
 };
+
+/// States for a run that must fail, quick or not.
+const CONTROL_STATES: u64 = 100_000;
 
 /// Everything that is known of one store at the end.
 #[derive(Debug)]
@@ -192,7 +195,8 @@ fn prove_all(args: &Prove, run: &Run, out: &Out) -> Result<Vec<Proven>> {
     let live = Live::new(out.json());
     let mut plan = Plan::new().seed(run.seed).states(args.states.unwrap_or(effort.states));
     if let Some(site) = run.without_sync {
-        plan = plan.without_sync(site);
+        // It ends at the first violation; only a sync that nobody misses takes long.
+        plan = plan.states(args.states.unwrap_or(CONTROL_STATES)).without_sync(site);
     }
     // The explorer needs the processor, the kills the disk: they go on side by side.
     let explorers: Vec<Exploring> = stores
@@ -212,7 +216,7 @@ fn prove_all(args: &Prove, run: &Run, out: &Out) -> Result<Vec<Proven>> {
             kill_store(store, run, limits, &live)?
         });
     }
-    let explored: Vec<_> = explorers.into_iter().map(Exploring::finish).collect::<Result<_>>()?;
+    let explored = finish(explorers, run.without_sync.is_some())?;
     let mut proven = Vec::new();
     for ((&store, kills), (explored, violation)) in stores.iter().zip(killed).zip(explored) {
         let speed = if run.without_sync.is_some() {
@@ -268,7 +272,7 @@ type Explored = (Outcome, Option<String>);
 /// An exploration on a thread of its own: it cannot be interrupted, but the process can end without it.
 struct Exploring {
     done: Receiver<Explored>,
-    thread: JoinHandle<()>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Exploring {
@@ -287,27 +291,46 @@ impl Exploring {
         };
         let thread = thread::Builder::new().name(format!("explore-{}", store.name())).spawn(explore);
         let thread = thread.map_err(|e| Failure::plain(ErrorKind::Io, format!("cannot start a thread: {e}")))?;
-        Ok(Self { done, thread })
+        Ok(Self { done, thread: Some(thread) })
     }
 
-    fn finish(self) -> Result<Explored> {
-        loop {
-            match self.done.recv_timeout(Duration::from_millis(100)) {
-                Ok(explored) => return Ok(explored),
-                Err(RecvTimeoutError::Timeout) if input::stopped() => return Err(interrupted()),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => {
-                    // It panicked: recovery must not, whatever the disk holds.
-                    let panicked = self.thread.join().err();
-                    let words = panicked.as_ref().and_then(|p| {
-                        let text = p.downcast_ref::<String>().map(String::as_str);
-                        text.or_else(|| p.downcast_ref::<&str>().copied())
-                    });
-                    let text = format!("a panic during the exploration: {}", words.unwrap_or("without words"));
-                    return Ok((Outcome::default(), Some(text)));
-                }
+    /// What it found, if it is over.
+    fn look(&mut self) -> Option<Explored> {
+        match self.done.try_recv() {
+            Ok(explored) => Some(explored),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => {
+                // It panicked: recovery must not, whatever the disk holds.
+                let panicked = self.thread.take().and_then(|thread| thread.join().err());
+                let words = panicked.as_ref().and_then(|p| {
+                    let text = p.downcast_ref::<String>().map(String::as_str);
+                    text.or_else(|| p.downcast_ref::<&str>().copied())
+                });
+                let words = words.unwrap_or("without words");
+                Some((Outcome::default(), Some(format!("a panic during the exploration: {words}"))))
             }
         }
+    }
+}
+
+/// Waits for all explorations; of a negative control the first violation is enough.
+fn finish(mut explorers: Vec<Exploring>, control: bool) -> Result<Vec<Explored>> {
+    const LOOK: Duration = Duration::from_millis(20);
+    let mut found: Vec<Option<Explored>> = explorers.iter().map(|_| None).collect();
+    loop {
+        for (found, explorer) in found.iter_mut().zip(&mut explorers) {
+            if found.is_none() {
+                *found = explorer.look();
+            }
+        }
+        let caught = control && found.iter().flatten().any(|(_, violation)| violation.is_some());
+        if caught || found.iter().all(Option::is_some) {
+            return Ok(found.into_iter().map(Option::unwrap_or_default).collect());
+        }
+        if input::stopped() {
+            return Err(interrupted());
+        }
+        thread::sleep(LOOK);
     }
 }
 

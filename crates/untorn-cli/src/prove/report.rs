@@ -102,16 +102,18 @@ fn tried(page: &mut Page, run: &Run) {
     }
     rows.push((
         "Power cuts, simulated",
-        "The same code runs on a simulated disk that knows what was synced. At every call each state that a power cut \
-         may leave is built: writes lost, torn and reordered, names without files and files without names. The real recovery \
+        "The same code runs on a simulated disk that knows what was synced. At every call states that a power cut \
+         may leave are built: writes lost, torn and reordered, names without files and files without names. The real recovery \
          opens each, and is cut off in the middle too."
             .to_owned(),
     ));
-    rows.push((
-        "Failing calls, simulated",
-        "Each call in turn fails: disk full, input and output errors, failed syncs. Afterwards the power is cut as above."
-            .to_owned(),
-    ));
+    if run.stores.iter().any(|proven| proven.explored.faults > 0) {
+        rows.push((
+            "Failing calls, simulated",
+            "A call fails: disk full, input and output errors, failed syncs. Afterwards the power is cut as above."
+                .to_owned(),
+        ));
+    }
     if run.without_sync.is_none() {
         rows.push((
             "Throughput, on this disk",
@@ -141,22 +143,34 @@ fn matrix(page: &mut Page, run: &Run) {
             let kills = p.kills.kills - p.kills.early_kills;
             Some((kills, good, format!("{} acknowledged", count(p.kills.acknowledged))))
         });
-        row(page, run, "killed before it wrote, mostly inside the recovery from the last kill", |p| {
-            Some((p.kills.early_kills, !p.kills.failed(), String::new()))
+        row(page, run, "killed before its first acknowledgement", |p| {
+            let within = match p.store {
+                Store::Log => "mostly inside recovery",
+                _ => "",
+            };
+            Some((p.kills.early_kills, !p.kills.failed(), within.to_owned()))
         });
         row(page, run, "owner stopped, another process tried to take its place", |p| {
             let refused = match p.store {
                 Store::Log => "refused: Locked",
-                _ => "its temporaries were left alone",
+                _ => "temporaries left alone",
             };
             Some((p.kills.refused, !p.kills.failed(), refused.to_owned()))
         });
     }
     group(page, "On the simulated disk");
     let mut kinds: Vec<&str> = Vec::new();
-    for row in run.stores.iter().flat_map(|proven| &proven.explored.rows) {
-        if !kinds.contains(&row.what.as_str()) {
-            kinds.push(&row.what);
+    for proven in &run.stores {
+        // A kind that only this store has stands behind the one before it, since it may refer to that.
+        let mut at = 0;
+        for row in &proven.explored.rows {
+            match kinds.iter().position(|&kind| kind == row.what) {
+                Some(known) => at = known + 1,
+                None => {
+                    kinds.insert(at, &row.what);
+                    at += 1;
+                }
+            }
         }
     }
     for kind in kinds {
@@ -202,7 +216,7 @@ fn row(page: &mut Page, run: &Run, kind: &str, of: impl Fn(&Proven) -> Option<(u
 
 fn throughput(page: &mut Page, run: &Run) {
     const LEFT: f64 = 190.0;
-    const ROOM: f64 = 480.0;
+    const ROOM: f64 = 420.0;
     let measured: Vec<&Proven> = run.stores.iter().filter(|p| p.speed.raw_per_s > 0.0).collect();
     if measured.is_empty() {
         return;
@@ -224,7 +238,7 @@ fn throughput(page: &mut Page, run: &Run) {
             _ => ("replace, 4 KiB", "write, sync, rename, sync"),
         };
         page.add(&format!(
-            "<text x=\"0\" y=\"{:.0}\" font-weight=\"600\">{}</text><text class=\"soft\" x=\"0\" y=\"{:.0}\">{:.2} of the raw disk</text>\n",
+            "<text x=\"0\" y=\"{:.0}\" class=\"name\">{}</text><text class=\"soft\" x=\"0\" y=\"{:.0}\">{:.2} of the raw disk</text>\n",
             top + 30.0,
             proven.store.name(),
             top + 52.0,
