@@ -33,7 +33,7 @@ pub(crate) use quarantine::{Cut, Quarantine};
 pub use replace::{create_new, create_new_with, replace, replace_with};
 pub(crate) use replace::{Sites, replace_in};
 pub use sweep::{SweepReport, sweep, sweep_with};
-pub(crate) use sweep::sweep_dir;
+pub(crate) use sweep::sweep_store;
 pub(crate) use temp::{Temp, is_temp_name};
 
 /// Syncs a file's bytes and size. An error is final for the handle: the caller poisons it.
@@ -58,7 +58,8 @@ pub(crate) fn unlink(dir: &dyn Dir, name: &OsStr) -> Result<()> {
     }
 }
 
-/// Opens the directory at `path`; makes it, and what is missing above it, durably, with mode 0777 less the umask.
+/// Opens the directory at `path`; makes it, and what is missing above it, with mode 0777 less the umask. Nothing of that is
+/// durable yet: see [`sync_way`].
 pub(crate) fn open_or_make_dir(fs: &dyn Fs, path: &Path) -> Result<Arc<dyn Dir>> {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     match fs.open_dir(path) {
@@ -68,10 +69,39 @@ pub(crate) fn open_or_make_dir(fs: &dyn Fs, path: &Path) -> Result<Arc<dyn Dir>>
                 return Err(Error::system("open directory", path, e));
             };
             let parent = open_or_make_dir(fs, parent)?;
-            make_dir(&*parent, name, 0o777)
+            match parent.make_dir(name, 0o777) {
+                Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
+                    return Err(Error::system("make directory", path, e));
+                }
+                _ => {}
+            }
+            parent.open_dir(name).map_err(|e| Error::system("open directory", path, e))
         }
         Err(e) => Err(Error::system("open directory", path, e)),
     }
+}
+
+/// Makes the way to a directory durable: the entries of all directories that lead to it.
+///
+/// Also of those that were there already: whoever made one may have been killed before he synced it. Goes up as far as the
+/// caller may look; what he may not open, he did not make.
+pub(crate) fn sync_way(fs: &dyn Fs, path: &Path) -> Result<()> {
+    let fail = |path: &Path, e| Error::system("sync directory", path, e);
+    let path = fs.canonicalize(path).map_err(|e| fail(path, e))?;
+    for above in path.ancestors().skip(1) {
+        let synced = fs.open_dir(above).and_then(|dir| dir.sync(SyncSite::MakeDirParent));
+        match synced {
+            Ok(()) => {}
+            Err(e) if not_ours_to_sync(&e) => return Ok(()),
+            Err(e) => return Err(fail(above, e)),
+        }
+    }
+    Ok(())
+}
+
+fn not_ours_to_sync(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem, Unsupported};
+    matches!(error.kind(), InvalidInput | PermissionDenied | ReadOnlyFilesystem | Unsupported)
 }
 
 /// Makes the subdirectory `name` and syncs its parent (C2); opens it if it is there already.

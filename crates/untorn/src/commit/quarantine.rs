@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::replace::{Sites, publish};
-use super::{Place, Temp, make_dir, sweep_dir, sync_dir, unlink};
+use super::{Place, Temp, make_dir, sync_dir, unlink};
 use crate::fs::{Dir, File, Fs, Rename, SyncSite};
 use crate::{Durability, Error, ErrorKind, Result};
 
 /// The directory's name inside a store.
-const DIR: &str = "quarantine";
+pub(super) const DIR: &str = "quarantine";
 /// Entries and bytes that are kept; the newest entry always is.
 const KEEP_ENTRIES: usize = 16;
 const KEEP_BYTES: u64 = 1 << 30;
@@ -41,7 +41,6 @@ impl Quarantine<'_> {
     /// Copies the bytes and writes the note; both are durable on `Ok`. Returns the copy's path.
     pub(crate) fn keep(&self, cut: &Cut<'_>) -> Result<PathBuf> {
         let dir = make_dir(self.home, OsStr::new(DIR), 0o700)?;
-        sweep_dir(&*dir)?;
         let source = cut.file.path();
         let file_name = source.file_name().unwrap_or_default();
         let mut stem = OsString::from(utc(self.fs.now().as_secs()));

@@ -50,6 +50,15 @@ pub fn sweep_with(path: impl AsRef<Path>, fs: Arc<dyn Fs>) -> Result<SweepReport
     sweep_dir(&*dir)
 }
 
+/// Sweeps a store's directory and its quarantine. The caller holds the store's lock.
+pub(crate) fn sweep_store(dir: &dyn Dir) -> Result<SweepReport> {
+    let report = sweep_dir(dir)?;
+    if let Ok(quarantine) = dir.open_dir(super::quarantine::DIR.as_ref()) {
+        sweep_dir(&*quarantine)?;
+    }
+    Ok(report)
+}
+
 pub(crate) fn sweep_dir(dir: &dyn Dir) -> Result<SweepReport> {
     let mut report = SweepReport::default();
     let names = dir.list().map_err(|e| Error::system("sweep", dir.path(), e))?;

@@ -70,16 +70,19 @@ impl Temp {
             Ok(()) => {}
             Err(e) if mode == Rename::NoReplace && cannot(&e) => {
                 // Two operations instead of one: a crash between them leaves both names, and a sweep takes this one.
-                self.dir.link(&self.name, &*self.dir, to).map_err(fail)?;
+                self.dir.link(&self.name, &*self.dir, to).map_err(|e| {
+                    let known = e.kind() == std::io::ErrorKind::AlreadyExists;
+                    let outcome = if known { Outcome::Unchanged } else { Outcome::Unknown };
+                    fail(e).with_outcome(outcome)
+                })?;
                 return Ok(Arc::clone(&self.file)); // drop unlinks the temporary's name
             }
-            // A name that exists or a full disk is known before anything changes; of other errors nothing is known.
+            // An error may come after the effect: only the name that is still there tells that nothing happened.
             Err(e) => {
-                let mut error = fail(e);
-                if matches!(error.kind(), ErrorKind::Io) {
-                    error = error.with_outcome(Outcome::Unknown);
-                }
-                return Err(error);
+                let here = self.dir.stat(&self.name);
+                let here = here.and_then(|stat| Ok(stat.same_inode(&self.file.stat()?)));
+                let outcome = if here.unwrap_or(false) { Outcome::Unchanged } else { Outcome::Unknown };
+                return Err(fail(e).with_outcome(outcome));
             }
         }
         self.named = false;

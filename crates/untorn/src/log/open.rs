@@ -71,7 +71,7 @@ impl Log {
     /// `NewerFormat` and `Locked` changed nothing. **If the process dies** or **if power fails** meanwhile, the next open goes on.
     ///
     /// # Cost
-    /// Of a new log five syncs. After a clean close none. After a crash six; the tail that nothing vouches for is written again,
+    /// Of a new log five syncs, and one for each directory above it. After a clean close none. After a crash six; the tail that nothing vouches for is written again,
     /// and the rest of the last segment zeroed. Reads from [`LogOptions::start`], else the whole log.
     ///
     /// # Errors
@@ -110,7 +110,7 @@ impl Log {
         }
         .walk()?;
         refuse_damage(&walked, &options)?;
-        commit::sweep_dir(&*home.dir)?;
+        commit::sweep_store(&*home.dir)?;
         for &number in &walked.below {
             commit::unlink(&*home.dir, OsStr::new(&segment_name(number)))?;
         }
@@ -189,6 +189,7 @@ fn create(fs: &Arc<dyn Fs>, dir: &Arc<dyn Dir>, options: &LogOptions) -> Result<
     }
     first.head(&header.encode())?;
     first.publish(dir)?;
+    commit::sync_way(&**fs, dir.path())?;
     let meta = Meta {
         store_id,
         owner: options.owner,

@@ -102,8 +102,12 @@ pub(super) fn open_segment(dir: &dyn Dir, number: u64, how: How) -> Result<Arc<d
 
 impl Route<'_> {
     pub(super) fn walk(&self) -> Result<Walked> {
-        let (below, numbers): (Vec<u64>, Vec<u64>) =
+        let (below, mut numbers): (Vec<u64>, Vec<u64>) =
             list(self.dir)?.into_iter().partition(|&n| n < self.meta.front_segment);
+        if self.redoing() {
+            // A cut that is not finished yet: what lies behind it is gone, or going.
+            numbers.retain(|&n| n <= self.meta.segment);
+        }
         self.refuse_gaps(&numbers)?;
         let last = self.last_begun(&numbers)?;
         let (mut begun, mut state) = self.set_out(last)?;
@@ -117,7 +121,9 @@ impl Route<'_> {
                         return state.finish(self, last, begun, below, Some(flaw));
                     }
                 }
-                Stop::Sealed { .. } if !numbers.contains(&number.saturating_add(1)) => {
+                Stop::Sealed { .. }
+                    if !numbers.contains(&number.saturating_add(1)) && !self.redoing() =>
+                {
                     // The next name was synced before the seal was written.
                     let path = self.path(number.saturating_add(1));
                     return Err(damaged(&path, 0, state.next(), None, "the segment is missing"));
@@ -135,6 +141,11 @@ impl Route<'_> {
 
     fn path(&self, number: u64) -> PathBuf {
         self.dir.path().join(segment_name(number))
+    }
+
+    /// Only a reader meets a pending cut; the owner has finished it before he walks.
+    fn redoing(&self) -> bool {
+        self.meta.ended == Ended::Cut
     }
 
     fn refuse_gaps(&self, numbers: &[u64]) -> Result<()> {
@@ -158,8 +169,7 @@ impl Route<'_> {
         for &number in numbers.iter().rev() {
             let mut window = Window::new(open_segment(self.dir, number, How::Read)?);
             if window.first_nonzero(0)?.is_some() {
-                // An intent that is being done may leave more of them: it empties a segment before it unlinks the next.
-                if empty > 1 && self.meta.ended != Ended::Cut {
+                if empty > 1 {
                     let lost = number.saturating_add(1);
                     let why = "all its bytes are zero, yet a later segment was prepared";
                     return Err(damaged(&self.path(lost), 0, 0, None, why));
@@ -381,7 +391,7 @@ impl Walk {
         let number = self.cursor.segment().number;
         let (flaw_segment, flaw_offset, mut why) =
             flaw.unwrap_or((number, self.cursor.offset(), "bytes follow the recorded end"));
-        let redoing = meta.ended == Ended::Cut;
+        let redoing = route.redoing();
         if flaw_segment == number && flaw_segment == last && !redoing {
             let seen = if flaw.is_some() { vouched_by_headers(&mut self.cursor)? } else { 0 };
             self.vouched = self.vouched.max(seen);

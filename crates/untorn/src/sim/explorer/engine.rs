@@ -345,9 +345,20 @@ impl<'a, V: Value, W> Engine<'a, V, W> {
         effort: Effort,
     ) -> Result<(), Stop> {
         let mut deeper = Vec::new();
+        let may_go_deeper = case.crashes.len() < self.spec.nested as usize;
+        let (share, nested) = (self.nested_share, !case.crashes.is_empty());
+        if nested && may_go_deeper {
+            self.nested_share = share.div_ceil(2); // the other half is for the crashes within these checks
+        }
+        let mine = self.nested_share;
         self.crash_points(lived, from, case, effort, &mut deeper)?;
+        self.nested_share = share - (mine - self.nested_share);
         // Crashes within the checks come after all checks of this depth: the fewer crashes in a violation, the better.
-        for (lived, crash) in deeper {
+        let count = deeper.len() as u64;
+        for (done, (lived, crash)) in (0..).zip(deeper) {
+            let share = self.nested_share;
+            let mine = share.div_ceil(count - done);
+            self.nested_share = mine;
             let effort = Effort {
                 all_up_to: effort.all_up_to.min(64),
                 random: effort.random.min(4),
@@ -356,6 +367,7 @@ impl<'a, V: Value, W> Engine<'a, V, W> {
             case.crashes.push(crash);
             self.crash_everywhere(&lived, 1, case, effort)?;
             case.crashes.pop();
+            self.nested_share = share - (mine - self.nested_share);
         }
         Ok(())
     }
@@ -370,10 +382,14 @@ impl<'a, V: Value, W> Engine<'a, V, W> {
     ) -> Result<(), Stop> {
         let events = lived.life.ledger().events.clone();
         let entries = &lived.trace.entries;
+        let nested = !case.crashes.is_empty();
         let mut images: Vec<Image> = Vec::new();
-        for at in from..=entries.len() {
+        for at in order(from, entries.len() + 1, nested) {
+            if nested && self.nested_share == 0 {
+                return Ok(());
+            }
             let state = lived.trace.state(at);
-            let same = at > from && Arc::ptr_eq(state, lived.trace.state(at - 1));
+            let same = !nested && at > from && Arc::ptr_eq(state, lived.trace.state(at - 1));
             if !same {
                 images = self.images_at(case, state, effort);
             }
@@ -433,7 +449,7 @@ impl<'a, V: Value, W> Engine<'a, V, W> {
 
     fn kills_inside(&self, entry: &Entry, before: &Arc<State>, depth: usize) -> Vec<Image> {
         let Note::Write { ino, offset, bytes } = &entry.note else { return Vec::new() };
-        let keep = if bytes.len() <= 256 { bytes.len() } else { 48 };
+        let keep = if bytes.len() <= 64 { bytes.len() } else { 32 };
         let prefixes = thin((1..bytes.len()).collect(), keep);
         prefixes
             .into_iter()
@@ -705,6 +721,20 @@ fn partly_written(
 }
 
 /// The events that happened after the call with index `at - 1` and before the next, as a range of counts.
+/// The crash points `from..to`; where the budget may end before them, in strides, so that it covers all parts of a life.
+fn order(from: usize, to: usize, strides: bool) -> Vec<usize> {
+    let count = to.saturating_sub(from);
+    if !strides || count < 3 {
+        return (from..to).collect();
+    }
+    // About the golden section, and without a divisor in common.
+    let mut stride = (count * 618 / 1000).max(1);
+    while (2..=stride).any(|d| stride % d == 0 && count % d == 0) {
+        stride += 1;
+    }
+    (0..count).map(|n| from + n * stride % count).collect()
+}
+
 fn gap<V>(events: &[Event<V>], at: usize) -> (usize, usize) {
     let begin = events.partition_point(|event| event.at < at);
     (begin, events.partition_point(|event| event.at <= at))
