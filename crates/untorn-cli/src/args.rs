@@ -37,10 +37,13 @@ pub(crate) enum Command {
     Who(Who),
     Probe(Probe),
     /// Append to, read, follow and cut a log
-    #[command(subcommand, after_long_help = "Examples:
+    #[command(
+        subcommand,
+        after_long_help = "Examples:
   journalctl -f | untorn log append events     a line, a record; its number once it is durable
   untorn log cat events --from 100 --seq       records from 100 on, with their numbers
-  untorn log tail events -f                    as they come")]
+  untorn log tail events -f                    as they come"
+    )]
     Log(LogCommand),
     /// Measure what this disk can do
     #[command(subcommand)]
@@ -66,7 +69,8 @@ pub(crate) enum Command {
 
 /// Replace a file by stdin: whole or not at all, durable when the command returns
 #[derive(Debug, Args)]
-#[command(after_long_help = "The content goes to a temporary beside FILE, is synced, and takes FILE's name; the directory is
+#[command(
+    after_long_help = "The content goes to a temporary beside FILE, is synced, and takes FILE's name; the directory is
 synced after that. Whatever happens before leaves FILE as it was; so does Ctrl-C. Mode and owner of an
 existing FILE are kept.
 
@@ -79,7 +83,8 @@ Examples:
   untorn put --if-match $(b3sum --no-names a.txt) a.txt < b.txt
 
 Exit codes: 0 replaced and durable; 3 the directory does not exist; 12 FILE exists (--if-absent),
-does not match (--if-match), or is no regular file; 74 disk full or failing; 1 interrupted.")]
+does not match (--if-match), or is no regular file; 74 disk full or failing; 1 interrupted."
+)]
 pub(crate) struct Put {
     /// The file to write
     pub(crate) file: PathBuf,
@@ -99,12 +104,14 @@ pub(crate) struct Put {
 
 /// Print a file
 #[derive(Debug, Args)]
-#[command(after_long_help = "A `put` meanwhile does not disturb it: it prints the old content or the new one, never a mix.
+#[command(
+    after_long_help = "A `put` meanwhile does not disturb it: it prints the old content or the new one, never a mix.
 
 Example:
   untorn get settings.json | jq .volume
 
-Exit codes: 0 printed; 3 there is no such file; 12 it is a directory; 74 a read failed.")]
+Exit codes: 0 printed; 3 there is no such file; 12 it is a directory; 74 a read failed."
+)]
 pub(crate) struct Get {
     /// The file to read
     pub(crate) file: PathBuf,
@@ -112,14 +119,16 @@ pub(crate) struct Get {
 
 /// Say what a file or directory is, and in what state
 #[derive(Debug, Args)]
-#[command(after_long_help = "Tells a log, its parts, a quarantine and an unfinished temporary from a plain file or directory.
+#[command(
+    after_long_help = "Tells a log, its parts, a quarantine and an unfinished temporary from a plain file or directory.
 Reads only, also while an owner works on it.
 
 Example:
   untorn inspect events
 
 Exit codes: 0 told; 3 there is nothing; 4 it is damaged (what can be told is printed);
-10 it was written by a newer version.")]
+10 it was written by a newer version."
+)]
 pub(crate) struct Inspect {
     /// What to look at
     pub(crate) path: PathBuf,
@@ -127,14 +136,16 @@ pub(crate) struct Inspect {
 
 /// Check every byte of a store, and change none
 #[derive(Debug, Args)]
-#[command(after_long_help = "A torn tail, as a crash leaves it, is no damage: nobody was told that it was written, and the next
+#[command(
+    after_long_help = "A torn tail, as a crash leaves it, is no damage: nobody was told that it was written, and the next
 owner heals it. Damage is what was acknowledged and does not verify.
 
 Example:
   untorn verify events && echo sound
 
 Exit codes: 0 all verifies, perhaps but a torn tail; 3 there is nothing; 4 damage, with file, offset and
-records; 10 it is nothing that could be verified.")]
+records; 10 it is nothing that could be verified."
+)]
 pub(crate) struct Verify {
     /// The store's directory
     pub(crate) path: PathBuf,
@@ -142,7 +153,8 @@ pub(crate) struct Verify {
 
 /// Heal a store after a crash, or decide what to do about damage
 #[derive(Debug, Args)]
-#[command(after_long_help = "A torn tail is healed at once; every owner's open does the same. Of damage it says what would be
+#[command(
+    after_long_help = "A torn tail is healed at once; every owner's open does the same. Of damage it says what would be
 lost, and does nothing without --yes. A copy of what is cut is kept in the store's `quarantine`.
 
 --truncate keeps what precedes the damage. --salvage writes every record that can be proven to be good,
@@ -154,7 +166,8 @@ Examples:
   untorn recover events --salvage events.new --yes
 
 Exit codes: 0 sound or healed; 4 damage, and nothing was changed; 5 done, but records were lost;
-10 not a log; 11 its owner lives; 12 OUT exists.")]
+10 not a log; 11 its owner lives; 12 OUT exists."
+)]
 pub(crate) struct Recover {
     /// The log's directory
     pub(crate) path: PathBuf,
@@ -171,12 +184,14 @@ pub(crate) struct Recover {
 
 /// Remove the temporaries that dead writers left in a directory
 #[derive(Debug, Args)]
-#[command(after_long_help = "Only temporaries of untorn whose writer is dead; those of the living and files of others stay.
+#[command(
+    after_long_help = "Only temporaries of untorn whose writer is dead; those of the living and files of others stay.
 
 Example:
   untorn sweep /etc/myapp
 
-Exit codes: 0 swept, or nothing to do; 3 no such directory; 74 the system refused.")]
+Exit codes: 0 swept, or nothing to do; 3 no such directory; 74 the system refused."
+)]
 pub(crate) struct Sweep {
     /// The directory; what is below it is not touched
     pub(crate) dir: PathBuf,
@@ -184,12 +199,14 @@ pub(crate) struct Sweep {
 
 /// Say which process holds a store
 #[derive(Debug, Args)]
-#[command(after_long_help = "Looks without taking the lock, so that it never gets in an owner's way.
+#[command(
+    after_long_help = "Looks without taking the lock, so that it never gets in an owner's way.
 
 Example:
   untorn who events
 
-Exit codes: 0 told, also if it is nobody; 3 there is nothing; 10 it is a file, which nobody holds.")]
+Exit codes: 0 told, also if it is nobody; 3 there is nothing; 10 it is a file, which nobody holds."
+)]
 pub(crate) struct Who {
     /// The store's directory
     pub(crate) path: PathBuf,
@@ -227,7 +244,8 @@ Exit codes: 0 shown; 3 there is nothing; 4 damage (what precedes it is shown); 1
 
 /// Append each line of stdin as a record, and print its number once it is durable
 #[derive(Debug, Args)]
-#[command(after_long_help = "A number on stdout is a promise: the record survives a power cut. Many lines share one sync, so a
+#[command(
+    after_long_help = "A number on stdout is a promise: the record survives a power cut. Many lines share one sync, so a
 fast input is not slowed down to one sync a line; a slow one gets each number at once. Ctrl-C and
 SIGTERM stop reading, wait for what was read, print its numbers, and close the log.
 
@@ -238,7 +256,8 @@ Examples:
   tail -F app.log | untorn log append --buffered copy
 
 Exit codes: 0 all is appended; 4 the log is damaged; 10 DIR is something else; 11 another process holds
-the log; 12 it belongs to another kind of store; 74 disk full or failing (what has a number is safe).")]
+the log; 12 it belongs to another kind of store; 74 disk full or failing (what has a number is safe)."
+)]
 pub(crate) struct Append {
     /// The log's directory
     pub(crate) dir: PathBuf,
@@ -252,7 +271,8 @@ pub(crate) struct Append {
 
 /// Print the records of a log, each with a newline
 #[derive(Debug, Args)]
-#[command(after_long_help = "Works beside a living owner. Then it ends at the last record that the log itself vouches for, which may
+#[command(
+    after_long_help = "Works beside a living owner. Then it ends at the last record that the log itself vouches for, which may
 be some milliseconds behind; --written goes on to the last one written. If there is no owner,
 every whole record is printed: the next open vouches for it.
 
@@ -262,7 +282,8 @@ Examples:
   untorn log cat events --from 100 --to 200
   untorn log cat events --json | jq -r .utf8
 
-Exit codes: 0 printed; 3 there is nothing; 4 damage; 10 not a log; 12 --from lies below the oldest record.")]
+Exit codes: 0 printed; 3 there is nothing; 4 damage; 10 not a log; 12 --from lies below the oldest record."
+)]
 pub(crate) struct Cat {
     /// The log's directory
     pub(crate) dir: PathBuf,
@@ -308,7 +329,8 @@ pub(crate) struct Tail {
 
 /// Drop records at the front or at the back of a log
 #[derive(Debug, Args)]
-#[command(after_long_help = "--front drops whole segments, so that records below SEQ may stay; it prints the first one that does.
+#[command(
+    after_long_help = "--front drops whole segments, so that records below SEQ may stay; it prints the first one that does.
 --back drops every record above SEQ for good; their numbers are given again.
 
 Examples:
@@ -316,7 +338,8 @@ Examples:
   untorn log truncate events --back 4711
 
 Exit codes: 0 done and durable; 4 damage; 11 another process holds it; 12 it belongs to a store, which
-alone may cut it, or SEQ lies below the front.")]
+alone may cut it, or SEQ lies below the front."
+)]
 pub(crate) struct Truncate {
     /// The log's directory
     pub(crate) dir: PathBuf,
@@ -331,14 +354,16 @@ pub(crate) struct Truncate {
 #[derive(Debug, Subcommand)]
 pub(crate) enum BenchCommand {
     /// Time the syncs of a disk, and what sharing them gains
-    #[command(after_long_help = "Writes 4 KiB and syncs, again and again: into a file that was filled with zeros before, as the log does,
+    #[command(
+        after_long_help = "Writes 4 KiB and syncs, again and again: into a file that was filled with zeros before, as the log does,
 and into one that grows. Then 1 to 64 threads append to a log, each waiting for its record.
 Everything is made in a fresh directory in DIR and removed afterwards.
 
 Example:
   untorn bench disk /mnt/data --seconds 20
 
-Exit codes: 0 measured; 3 no such directory; 74 the disk failed or is full; 1 interrupted.")]
+Exit codes: 0 measured; 3 no such directory; 74 the disk failed or is full; 1 interrupted."
+    )]
     Disk {
         /// A directory on the disk
         #[arg(default_value = ".")]

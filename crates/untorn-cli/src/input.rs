@@ -69,9 +69,8 @@ pub(crate) fn stopped() -> bool {
 
 /// From now on SIGINT and SIGTERM set [`stopped`] and call `then`; a second one ends the process at once.
 pub(crate) fn watch_signals(then: impl Fn() + Send + 'static) -> Result<()> {
-    let fail = |e: io::Error| {
-        Failure::plain(ErrorKind::Io, format!("cannot listen for signals: {e}"))
-    };
+    let fail =
+        |e: io::Error| Failure::plain(ErrorKind::Io, format!("cannot listen for signals: {e}"));
     let stop = Arc::clone(STOP.get_or_init(Arc::default));
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(fail)?;
     let listen = move || {

@@ -45,7 +45,9 @@ fn pipeline(log: &Log, input: &Receiver<Input>, max_record: usize, out: &mut Out
         // The printer's failure is the cause: without it the other one is told.
         match printer.join() {
             Ok(printed) => printed.and(appended),
-            Err(_) => Err(Failure::plain(ErrorKind::Failed, "the printing thread ended unexpectedly")),
+            Err(_) => {
+                Err(Failure::plain(ErrorKind::Failed, "the printing thread ended unexpectedly"))
+            }
         }
     })
 }

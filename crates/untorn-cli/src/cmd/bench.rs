@@ -90,8 +90,12 @@ pub(crate) fn disk(dir: &Path, seconds: u64, out: &mut Out) -> Result<u8> {
     let scratch = Scratch::new(dir, ".untorn-bench")?;
     let total = Duration::from_secs(seconds);
     out.note(format_args!("measuring on {dir_fs} for about {seconds} s"));
-    let mut bench =
-        Bench { schema: "untorn.bench.disk.v1", dir_fs, latencies: Vec::new(), group_commit: Vec::new() };
+    let mut bench = Bench {
+        schema: "untorn.bench.disk.v1",
+        dir_fs,
+        latencies: Vec::new(),
+        group_commit: Vec::new(),
+    };
     for (what, ahead) in [("into a zero-filled file", true), ("into a growing file", false)] {
         let path = scratch.path().join("block");
         let times = latency(&path, ahead, total / 5);
@@ -113,7 +117,10 @@ pub(crate) fn disk(dir: &Path, seconds: u64, out: &mut Out) -> Result<u8> {
 
 fn stop_if_told() -> Result<()> {
     if input::stopped() {
-        return Err(Failure::plain(ErrorKind::Cancelled, "interrupted; what was measured is removed"));
+        return Err(Failure::plain(
+            ErrorKind::Cancelled,
+            "interrupted; what was measured is removed",
+        ));
     }
     Ok(())
 }
@@ -197,7 +204,10 @@ fn group_commit(dir: &Path, threads: usize, time: Duration) -> Result<Point> {
 
 fn print(bench: &Bench, out: &mut Out) -> Result<()> {
     out.line(format_args!("4 KiB written and synced, microseconds"))?;
-    out.line(format_args!("{:26}{:>8}{:>8}{:>8}{:>8}{:>9}", "", "p50", "p90", "p99", "max", "syncs"))?;
+    out.line(format_args!(
+        "{:26}{:>8}{:>8}{:>8}{:>8}{:>9}",
+        "", "p50", "p90", "p99", "max", "syncs"
+    ))?;
     for Latency { what, syncs, p50_us, p90_us, p99_us, max_us } in &bench.latencies {
         let syncs = count(*syncs);
         out.line(format_args!("{what:26}{p50_us:>8}{p90_us:>8}{p99_us:>8}{max_us:>8}{syncs:>9}"))?;

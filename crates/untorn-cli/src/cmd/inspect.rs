@@ -43,13 +43,35 @@ enum Found {
         quarantine: u64,
     },
     /// A file of a log.
-    Part { path: PathBuf, part: &'static str, log: PathBuf },
+    Part {
+        path: PathBuf,
+        part: &'static str,
+        log: PathBuf,
+    },
     /// What a writer that died, or lives still, has begun.
-    Temporary { path: PathBuf, target: String, bytes: u64 },
-    Quarantine { path: PathBuf, entries: Vec<Entry> },
-    File { path: PathBuf, bytes: u64, mode: String, blake3: String },
-    Directory { path: PathBuf, entries: u64, temporaries: u64 },
-    Other { path: PathBuf },
+    Temporary {
+        path: PathBuf,
+        target: String,
+        bytes: u64,
+    },
+    Quarantine {
+        path: PathBuf,
+        entries: Vec<Entry>,
+    },
+    File {
+        path: PathBuf,
+        bytes: u64,
+        mode: String,
+        blake3: String,
+    },
+    Directory {
+        path: PathBuf,
+        entries: u64,
+        temporaries: u64,
+    },
+    Other {
+        path: PathBuf,
+    },
 }
 
 #[derive(Serialize)]
@@ -115,7 +137,12 @@ fn log(path: &Path, reader: &LogReader, damage: Option<String>) -> Result<Found>
         holder: untorn::holder(path)?.as_ref().map(Held::of),
         segments: segments
             .into_iter()
-            .map(|s| Segment { number: s.number, path: s.path, first_seq: s.first_seq, bytes: s.len })
+            .map(|s| Segment {
+                number: s.number,
+                path: s.path,
+                first_seq: s.first_seq,
+                bytes: s.len,
+            })
             .collect(),
         quarantine: kept.map_or(0, |entries| entries.len() as u64),
     })
@@ -193,14 +220,28 @@ fn file(path: &Path, stat: &Metadata) -> Result<Found> {
 fn print(found: &Found, out: &mut Out) -> Result<()> {
     match found {
         Found::Log {
-            path, owner, store_id, first_seq, last_seq, durable_seq, records, closed, torn, damage,
-            holder, segments, quarantine,
+            path,
+            owner,
+            store_id,
+            first_seq,
+            last_seq,
+            durable_seq,
+            records,
+            closed,
+            torn,
+            damage,
+            holder,
+            segments,
+            quarantine,
         } => {
             out.line(format_args!("{}: a log of {owner}, store {store_id}", path.display()))?;
             if last_seq < first_seq {
                 out.line(format_args!("records     none; the next one is {first_seq}"))?;
             } else {
-                out.line(format_args!("records     {first_seq} to {last_seq}, {} read", count(*records)))?;
+                out.line(format_args!(
+                    "records     {first_seq} to {last_seq}, {} read",
+                    count(*records)
+                ))?;
                 out.line(format_args!("vouched for up to {durable_seq}"))?;
             }
             let state = match (closed, torn, damage) {
@@ -218,7 +259,10 @@ fn print(found: &Found, out: &mut Out) -> Result<()> {
             for segment in segments {
                 let name = segment.path.file_name().unwrap_or_default().to_string_lossy();
                 let bytes = size(segment.bytes);
-                out.line(format_args!("segment     {name}  from record {}  {bytes}", segment.first_seq))?;
+                out.line(format_args!(
+                    "segment     {name}  from record {}  {bytes}",
+                    segment.first_seq
+                ))?;
             }
             Ok(())
         }
@@ -227,7 +271,11 @@ fn print(found: &Found, out: &mut Out) -> Result<()> {
             out.line(format_args!("`untorn inspect {}` shows all of it", log.display()))
         }
         Found::Temporary { path, target, bytes } => {
-            out.line(format_args!("{}: begun to become {target}, {}", path.display(), size(*bytes)))?;
+            out.line(format_args!(
+                "{}: begun to become {target}, {}",
+                path.display(),
+                size(*bytes)
+            ))?;
             out.line(format_args!("`untorn sweep` removes it if its writer is dead"))
         }
         Found::Quarantine { path, entries } => {
@@ -245,9 +293,14 @@ fn print(found: &Found, out: &mut Out) -> Result<()> {
             out.line(format_args!("size    {bytes}\nmode    {mode}\nblake3  {blake3}"))
         }
         Found::Directory { path, entries, temporaries } => {
-            out.line(format_args!("{}: a directory of {entries} names, not a store", path.display()))?;
+            out.line(format_args!(
+                "{}: a directory of {entries} names, not a store",
+                path.display()
+            ))?;
             if *temporaries > 0 {
-                out.line(format_args!("{temporaries} are temporaries; `untorn sweep` removes those of dead writers"))?;
+                out.line(format_args!(
+                    "{temporaries} are temporaries; `untorn sweep` removes those of dead writers"
+                ))?;
             }
             Ok(())
         }

@@ -38,15 +38,18 @@ pub(crate) fn recover(args: &Recover, out: &mut Out) -> Result<u8> {
     let found = reader.report();
     if found.closed && found.torn.is_none() {
         let message = "it was closed in order and is sound; there is nothing to do".to_owned();
-        return say(out, &Report {
-            action: "none",
-            done: true,
-            first_seq: found.first_seq,
-            last_seq: found.last_seq,
-            lost: None,
-            quarantine: Vec::new(),
-            message,
-        });
+        return say(
+            out,
+            &Report {
+                action: "none",
+                done: true,
+                first_seq: found.first_seq,
+                last_seq: found.last_seq,
+                lost: None,
+                quarantine: Vec::new(),
+                message,
+            },
+        );
     }
     open(path, reader.owner(), OnDamage::Refuse, "heal", out)
 }
@@ -67,9 +70,13 @@ fn open(
         (Some(_), Some((first, last))) => format!("cut; records {first} to {last} are lost"),
         (Some(Healed { bytes, suspect, .. }), None) => {
             let looks = if *suspect { ", which does not look like a plain torn write" } else { "" };
-            format!("healed a torn tail of {bytes} bytes{looks}; nothing that was acknowledged is lost")
+            format!(
+                "healed a torn tail of {bytes} bytes{looks}; nothing that was acknowledged is lost"
+            )
         }
-        (None, _) => "its owner died or was stopped; the tail is vouched for now, nothing is lost".to_owned(),
+        (None, _) => {
+            "its owner died or was stopped; the tail is vouched for now, nothing is lost".to_owned()
+        }
     };
     let quarantine = healed.map(|healed| healed.quarantine.clone()).unwrap_or_default();
     let (first_seq, last_seq) = (report.first_seq, report.last_seq);
@@ -105,7 +112,10 @@ fn damaged(args: &Recover, error: Error, out: &mut Out) -> Result<u8> {
         path.join("quarantine").display()
     );
     let (lost, quarantine) = (None, Vec::new());
-    say(out, &Report { action: "truncate", done: false, first_seq, last_seq, lost, quarantine, message })?;
+    say(
+        out,
+        &Report { action: "truncate", done: false, first_seq, last_seq, lost, quarantine, message },
+    )?;
     Ok(code::DAMAGE)
 }
 
@@ -174,7 +184,8 @@ fn salvage(path: &Path, to: &Path, yes: bool, out: &mut Out) -> Result<u8> {
         .map(|h| Hole { path: h.path.clone(), offset: h.offset, bytes: h.bytes, seqs: h.seqs })
         .collect();
     let lossy = !holes.is_empty();
-    let salvaged = Salvaged { action: "salvage", done: yes, records: report.records, runs: runs.0, holes };
+    let salvaged =
+        Salvaged { action: "salvage", done: yes, records: report.records, runs: runs.0, holes };
     if out.json() {
         out.value(&salvaged)?;
     } else {
@@ -196,7 +207,9 @@ fn print(salvaged: &Salvaged, to: &Path, out: &mut Out) -> Result<()> {
             None => "what followed, if anything, is lost".to_owned(),
         };
         let path = path.display();
-        out.line(format_args!("  not readable: {path} at offset {offset}, {bytes} bytes; {which}"))?;
+        out.line(format_args!(
+            "  not readable: {path} at offset {offset}, {bytes} bytes; {which}"
+        ))?;
     }
     if !salvaged.done {
         out.note(format_args!("nothing was changed; say --yes to do it"));
@@ -229,7 +242,9 @@ fn write_new(path: &Path, to: &Path, runs: &mut Runs) -> Result<SalvageReport> {
     })();
     let published = written.and_then(|report| {
         let renamed = dir.rename(&begun, &*dir, name, Rename::NoReplace);
-        renamed.and_then(|()| dir.sync(SyncSite::Caller)).map_err(|e| Failure::io("publish", to, e))?;
+        renamed
+            .and_then(|()| dir.sync(SyncSite::Caller))
+            .map_err(|e| Failure::io("publish", to, e))?;
         Ok(report)
     });
     if published.is_err() {

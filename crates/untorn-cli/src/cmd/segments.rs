@@ -70,7 +70,10 @@ pub(crate) fn show(dir: &Path, out: &mut Out) -> Result<u8> {
         }
         let (path, bytes) = (segment.path.display(), size(segment.bytes));
         let frames = count(segment.frames.len() as u64);
-        out.line(format_args!("{path}  from record {}  {bytes}  {frames} frames", segment.first_seq))?;
+        out.line(format_args!(
+            "{path}  from record {}  {bytes}  {frames} frames",
+            segment.first_seq
+        ))?;
         for frame in &segment.frames {
             let last = frame.first_seq + frame.records - 1;
             let Frame { offset, first_seq, payload_bytes, crc, .. } = frame;

@@ -122,7 +122,9 @@ impl Held {
         match self.holds {
             Some(true) => format!("held by process {pid} on {host}, for {ago}"),
             Some(false) => format!("held by nobody; last by process {pid} on {host}, {ago} ago"),
-            None => format!("last taken by process {pid} on {host}, {ago} ago; it may hold it still"),
+            None => {
+                format!("last taken by process {pid} on {host}, {ago} ago; it may hold it still")
+            }
         }
     }
 }
@@ -149,7 +151,8 @@ pub(crate) fn who(path: &Path, out: &mut Out) -> Result<u8> {
         out.value(&Who { holder })?;
         return Ok(code::OK);
     }
-    let text = holder.map_or_else(|| "nobody ever opened it for writing".to_owned(), |h| h.sentence());
+    let text =
+        holder.map_or_else(|| "nobody ever opened it for writing".to_owned(), |h| h.sentence());
     out.line(format_args!("{text}"))?;
     Ok(code::OK)
 }
@@ -189,7 +192,12 @@ pub(crate) fn probe(dir: &Path, out: &mut Out) -> Result<u8> {
         ("rename noreplace", probe.rename_noreplace, true, "else it is done in two steps"),
         ("reflink", probe.reflink, true, "else files are copied"),
         ("fallocate", probe.fallocate, true, "else zeros are written"),
-        ("copy on write", probe.copy_on_write, false, "reserved space is no promise: full may show late"),
+        (
+            "copy on write",
+            probe.copy_on_write,
+            false,
+            "reserved space is no promise: full may show late",
+        ),
         ("network", probe.network, false, "on another machine, with its own idea of a sync"),
         ("memory only", probe.tmpfs, false, "nothing survives a power cut, whatever is synced"),
     ] {
@@ -228,9 +236,11 @@ pub(crate) fn truncate(args: &Truncate, out: &mut Out) -> Result<u8> {
 /// Opening for writing creates a log; commands other than `append` must not.
 pub(super) fn must_be_a_log(dir: &Path) -> Result<()> {
     match std::fs::read_dir(dir).map(|mut names| names.next().is_none()) {
-        Ok(true) => {
-            Err(Failure::new(ErrorKind::NotFound, dir, "the directory is empty; there is no log in it"))
-        }
+        Ok(true) => Err(Failure::new(
+            ErrorKind::NotFound,
+            dir,
+            "the directory is empty; there is no log in it",
+        )),
         Ok(false) => Ok(()),
         Err(e) => Err(Failure::io("open", dir, e)),
     }

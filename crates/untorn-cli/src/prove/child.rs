@@ -89,7 +89,9 @@ fn write_log(log: &Log, args: &ProveChild, writer: u32) -> Result<(), Error> {
                 let parts = 2 + u32::try_from(rng.below(4)).unwrap_or(0);
                 let first = counter;
                 let records: Vec<_> = (0..parts)
-                    .map(|part| content::record(args.seed, key(first + u64::from(part), part, parts)))
+                    .map(|part| {
+                        content::record(args.seed, key(first + u64::from(part), part, parts))
+                    })
                     .collect();
                 counter += u64::from(parts);
                 let last = log.append_batch(records.iter().map(Vec::as_slice))?.wait()?;

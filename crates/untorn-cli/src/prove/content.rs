@@ -93,7 +93,8 @@ pub(super) fn verify(
     bytes: &[u8],
     make: fn(u64, Key) -> Vec<u8>,
 ) -> Result<Key, String> {
-    let key = head(bytes).ok_or_else(|| format!("{} bytes that begin with nothing of ours", bytes.len()))?;
+    let key = head(bytes)
+        .ok_or_else(|| format!("{} bytes that begin with nothing of ours", bytes.len()))?;
     let whole = make(seed, key);
     if whole == bytes {
         return Ok(key);

@@ -186,7 +186,10 @@ impl Writing {
                 // Only words for the evidence.
                 let _read = stderr.read_to_string(&mut said).is_ok();
             }
-            found.violate(format!("the writing process ended by itself with code {code}: {}", said.trim()));
+            found.violate(format!(
+                "the writing process ended by itself with code {code}: {}",
+                said.trim()
+            ));
         }
         let acks = self.acks.join();
         acks.map_err(|_| Failure::plain(ErrorKind::Failed, "the listening thread panicked"))

@@ -32,7 +32,13 @@ impl FileVictim {
         Ok(names)
     }
 
-    fn check_one(&mut self, writer: u32, round: u32, acks: &[Ack], found: &mut Findings) -> Result<()> {
+    fn check_one(
+        &mut self,
+        writer: u32,
+        round: u32,
+        acks: &[Ack],
+        found: &mut Findings,
+    ) -> Result<()> {
         let path = self.dir.join(name(writer));
         let acked = acks.iter().filter(|ack| ack.writer == writer).map(|ack| ack.counter).max();
         let bytes = match fs::read(&path) {
@@ -58,7 +64,8 @@ impl FileVictim {
         };
         // The last acknowledged content, or the one that was being written at the kill.
         let next = acked.map_or(0, |counter| counter + 1);
-        let of_this_round = key.round == round && (Some(key.counter) == acked || key.counter == next);
+        let of_this_round =
+            key.round == round && (Some(key.counter) == acked || key.counter == next);
         let untouched = acked.is_none() && self.kept.get(&writer) == Some(&key);
         if !of_this_round && !untouched {
             let kept = self.kept.get(&writer);
@@ -100,7 +107,10 @@ impl Victim for FileVictim {
         self.check_new(found)?;
         let swept = untorn::sweep(&self.dir)?;
         if !swept.busy.is_empty() {
-            found.violate(format!("a dead writer's temporaries count as a living one's: {:?}", swept.busy));
+            found.violate(format!(
+                "a dead writer's temporaries count as a living one's: {:?}",
+                swept.busy
+            ));
         }
         for name in self.names()?.iter().filter(|name| !name.starts_with("file-")) {
             found.violate(format!("{name} is left after a sweep"));
@@ -111,7 +121,10 @@ impl Victim for FileVictim {
     fn intrude(&mut self, found: &mut Findings) -> Result<()> {
         let swept = untorn::sweep(&self.dir)?;
         if !swept.removed.is_empty() {
-            found.violate(format!("a sweep took temporaries of a stopped writer: {:?}", swept.removed));
+            found.violate(format!(
+                "a sweep took temporaries of a stopped writer: {:?}",
+                swept.removed
+            ));
         }
         found.refused += swept.busy.len() as u64;
         Ok(())

@@ -68,12 +68,18 @@ impl Victim for LogVictim {
         }
         for (seq, key) in self.kept.range(report.first_seq..) {
             if there.get(seq) != Some(key) {
-                found.lose(format!("record {seq}, {key:?}, was there before, and is {:?} now", there.get(seq)));
+                found.lose(format!(
+                    "record {seq}, {key:?}, was there before, and is {:?} now",
+                    there.get(seq)
+                ));
             }
         }
         let dropped_to = report.first_seq;
         if dropped_to > 1 && dropped_to.saturating_add(KEEP) > report.last_seq.saturating_add(1) {
-            found.lose(format!("the front is at {dropped_to}, too near to the end at {}", report.last_seq));
+            found.lose(format!(
+                "the front is at {dropped_to}, too near to the end at {}",
+                report.last_seq
+            ));
         }
         in_order(&there, found);
         let is_temp = |name: &str| name.ends_with(".untorn-tmp");
@@ -95,7 +101,9 @@ impl Victim for LogVictim {
         match Log::open(&self.dir, log_options()) {
             Err(e) if e.kind() == ErrorKind::Locked => found.refused += 1,
             Err(e) => found.violate(format!("a second owner got another error than Locked: {e}")),
-            Ok(_) => found.violate("a second owner got the log while the first was stopped".to_owned()),
+            Ok(_) => {
+                found.violate("a second owner got the log while the first was stopped".to_owned())
+            }
         }
         Ok(())
     }
@@ -108,7 +116,9 @@ fn in_order(there: &BTreeMap<u64, Key>, found: &mut Findings) {
     for (&seq, &key) in there {
         if let Some(counter) = last.insert((key.round, key.writer), key.counter) {
             if key.counter != counter + 1 {
-                found.violate(format!("record {seq}, {key:?}, follows counter {counter} of its writer"));
+                found.violate(format!(
+                    "record {seq}, {key:?}, follows counter {counter} of its writer"
+                ));
             }
         }
         // What lies before the front is not known; inside, a part follows its neighbour.
@@ -116,7 +126,9 @@ fn in_order(there: &BTreeMap<u64, Key>, found: &mut Findings) {
             if seq != at + 1 {
                 found.lose(format!("records {} to {} are missing", at + 1, seq - 1));
             } else if batch_breaks(&previous, &key) {
-                found.tear(format!("record {seq}, {key:?}, follows {previous:?}: a batch is not whole"));
+                found.tear(format!(
+                    "record {seq}, {key:?}, follows {previous:?}: a batch is not whole"
+                ));
             }
         }
         before = Some((seq, key));

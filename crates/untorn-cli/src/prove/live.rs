@@ -10,13 +10,16 @@ pub(super) struct Live(MultiProgress);
 
 impl Live {
     pub(super) fn new(hidden: bool) -> Self {
-        let target = if hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let target =
+            if hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         Self(MultiProgress::with_draw_target(target))
     }
 
     pub(super) fn bar(&self, store: &str, what: &str, len: u64) -> ProgressBar {
         let bar = self.0.add(ProgressBar::new(len));
-        bar.set_style(style("{prefix:20} [{bar:30}] {human_pos:>9}/{human_len} {elapsed:>4} {msg}"));
+        bar.set_style(style(
+            "{prefix:20} [{bar:30}] {human_pos:>9}/{human_len} {elapsed:>4} {msg}",
+        ));
         bar.set_prefix(format!("{store} {what}"));
         bar
     }

@@ -117,7 +117,8 @@ pub(crate) fn run(args: &Prove, out: &mut Out) -> Result<u8> {
             return Ok(code::OK);
         }
         Some(name) => Some(SyncSite::from_name(name).ok_or_else(|| {
-            let what = format!("there is no sync by the name {name}; `--without-sync list` prints them");
+            let what =
+                format!("there is no sync by the name {name}; `--without-sync list` prints them");
             Failure::plain(ErrorKind::InvalidInput, what)
         })?),
     };
@@ -139,7 +140,9 @@ pub(crate) fn run(args: &Prove, out: &mut Out) -> Result<u8> {
     };
     out.note(format_args!("untorn prove: seed {seed}, in {} on {}", run.dir.display(), run.dir_fs));
     if run.tmpfs {
-        out.note(format_args!("note: this directory is in memory; its throughput says nothing about a disk"));
+        out.note(format_args!(
+            "note: this directory is in memory; its throughput says nothing about a disk"
+        ));
     }
     run.stores = prove_all(args, &run, out)?;
     run.elapsed = started.elapsed();
@@ -174,9 +177,12 @@ fn command(args: &Prove, seed: u64) -> String {
         words.push(args.dir.display().to_string());
     }
     words.extend(args.stores.iter().map(|name| format!("--store {name}")));
-    for (name, value) in
-        [("kills", args.kills), ("states", args.states), ("seconds", args.seconds), ("seed", Some(seed))]
-    {
+    for (name, value) in [
+        ("kills", args.kills),
+        ("states", args.states),
+        ("seconds", args.seconds),
+        ("seed", Some(seed)),
+    ] {
         words.extend(value.map(|value| format!("--{name} {value}")));
     }
     if args.quick {
@@ -281,16 +287,19 @@ impl Exploring {
         let bar = live.bar(store.name(), "crash states", plan.states);
         let explore = move || {
             let shown = bar.clone();
-            let explored = match proof::explore(store, &plan, move |states| shown.set_position(states)) {
-                Ok(outcome) => (outcome, None),
-                Err(violation) => (until(&violation.report), Some(violation.to_string())),
-            };
+            let explored =
+                match proof::explore(store, &plan, move |states| shown.set_position(states)) {
+                    Ok(outcome) => (outcome, None),
+                    Err(violation) => (until(&violation.report), Some(violation.to_string())),
+                };
             bar.finish();
             // If nobody waits any more, the run was interrupted.
             let _told = send.send(explored).is_ok();
         };
-        let thread = thread::Builder::new().name(format!("explore-{}", store.name())).spawn(explore);
-        let thread = thread.map_err(|e| Failure::plain(ErrorKind::Io, format!("cannot start a thread: {e}")))?;
+        let thread =
+            thread::Builder::new().name(format!("explore-{}", store.name())).spawn(explore);
+        let thread = thread
+            .map_err(|e| Failure::plain(ErrorKind::Io, format!("cannot start a thread: {e}")))?;
         Ok(Self { done, thread: Some(thread) })
     }
 
@@ -418,14 +427,29 @@ impl<'a> Json<'a> {
             evidence: proven.evidence.as_deref(),
         };
         let stores = run.stores.iter().map(store).collect();
-        Self { schema: "untorn.prove.v1", seed: run.seed, dir_fs: &run.dir_fs, stores, ok: run.ok() }
+        Self {
+            schema: "untorn.prove.v1",
+            seed: run.seed,
+            dir_fs: &run.dir_fs,
+            stores,
+            ok: run.ok(),
+        }
     }
 }
 
 fn print(run: &Run, args: &Prove, out: &mut Out) -> Result<()> {
     out.line(format_args!(
         "{:6}{:>14}{:>8}{:>6}{:>6}{:>14}{:>9}{:>12}{:>11}{:>8}",
-        "store", "acknowledged", "kills", "lost", "torn", "crash states", "faults", "violations", "synced/s", "of raw"
+        "store",
+        "acknowledged",
+        "kills",
+        "lost",
+        "torn",
+        "crash states",
+        "faults",
+        "violations",
+        "synced/s",
+        "of raw"
     ))?;
     for proven in &run.stores {
         let Findings { acknowledged, kills, lost, torn, .. } = &proven.kills;
@@ -455,7 +479,10 @@ fn print(run: &Run, args: &Prove, out: &mut Out) -> Result<()> {
         out.line(format_args!("{good}: nothing was lost or torn, in {seconds:.1} s"))?;
         if let Some(site) = run.without_sync {
             let bad = out.paint(false, "but");
-            out.line(format_args!("{bad} the sync {} was left out, and nobody noticed", site.name()))?;
+            out.line(format_args!(
+                "{bad} the sync {} was left out, and nobody noticed",
+                site.name()
+            ))?;
         }
     } else {
         let bad = out.paint(false, "FAILED");

@@ -36,7 +36,8 @@ pub(super) fn page(run: &Run) -> String {
 }
 
 fn head(page: &mut Page, run: &Run) {
-    let (class, verdict) = if run.ok() { ("", "nothing lost, nothing torn") } else { (" bad", "failed") };
+    let (class, verdict) =
+        if run.ok() { ("", "nothing lost, nothing torn") } else { (" bad", "failed") };
     page.add(&format!(
         "<header><h1>untorn prove</h1><span class=\"verdict{class}\">{verdict}</span></header>\n"
     ));
@@ -58,9 +59,16 @@ fn head(page: &mut Page, run: &Run) {
         ("", sum(|p| p.explored.crash_states), "states after a power cut"),
         ("", sum(|p| p.explored.faults), "runs with a failing call"),
         (if lost == 0 { " good" } else { " bad" }, lost, "lost or torn"),
-        (if sum(Proven::violations) == 0 { " good" } else { " bad" }, sum(Proven::violations), "violations"),
+        (
+            if sum(Proven::violations) == 0 { " good" } else { " bad" },
+            sum(Proven::violations),
+            "violations",
+        ),
     ] {
-        page.add(&format!("<div class=\"tile{class}\"><b>{}</b><span>{name}</span></div>\n", count(value)));
+        page.add(&format!(
+            "<div class=\"tile{class}\"><b>{}</b><span>{name}</span></div>\n",
+            count(value)
+        ));
     }
     page.add("</div>\n");
 }
@@ -69,7 +77,10 @@ fn failures(page: &mut Page, run: &Run) {
     for proven in run.stores.iter().filter(|proven| proven.failed()) {
         page.add(&format!("<h2 class=\"no\">What failed: {}</h2>\n", proven.store.name()));
         if let Some(path) = &proven.evidence {
-            page.add(&format!("<p>The evidence is kept in <code>{}</code>.</p>\n", escape(&path.display().to_string())));
+            page.add(&format!(
+                "<p>The evidence is kept in <code>{}</code>.</p>\n",
+                escape(&path.display().to_string())
+            ));
         }
         let mut text = proven.kills.texts.join("\n");
         if let Some(violation) = &proven.violation {
@@ -127,7 +138,9 @@ fn tried(page: &mut Page, run: &Run) {
 }
 
 fn matrix(page: &mut Page, run: &Run) {
-    page.add("<h2>Crash matrix</h2>\n<div class=\"card\"><table>\n<thead><tr><th>kind of crash</th>");
+    page.add(
+        "<h2>Crash matrix</h2>\n<div class=\"card\"><table>\n<thead><tr><th>kind of crash</th>",
+    );
     for proven in &run.stores {
         page.add(&format!("<th class=\"n\">{}</th>", proven.store.name()));
     }
@@ -195,7 +208,12 @@ fn matrix(page: &mut Page, run: &Run) {
 }
 
 /// One line of the matrix; a store that did not do it has a dash.
-fn row(page: &mut Page, run: &Run, kind: &str, of: impl Fn(&Proven) -> Option<(u64, bool, String)>) {
+fn row(
+    page: &mut Page,
+    run: &Run,
+    kind: &str,
+    of: impl Fn(&Proven) -> Option<(u64, bool, String)>,
+) {
     page.add(&format!("<tr><td>{}</td>", escape(kind)));
     for proven in &run.stores {
         match of(proven) {
@@ -244,9 +262,10 @@ fn throughput(page: &mut Page, run: &Run) {
             top + 52.0,
             speed.ratio()
         ));
-        for (class, label, value, y) in
-            [("ours", what, speed.synced_per_s, top + 14.0), ("raw", raw, speed.raw_per_s, top + 44.0)]
-        {
+        for (class, label, value, y) in [
+            ("ours", what, speed.synced_per_s, top + 14.0),
+            ("raw", raw, speed.raw_per_s, top + 44.0),
+        ] {
             let width = (value / most * ROOM).max(1.0);
             page.add(&format!(
                 "<rect class=\"{class}\" x=\"{LEFT:.0}\" y=\"{y:.0}\" width=\"{width:.1}\" height=\"22\" rx=\"4\"/>\

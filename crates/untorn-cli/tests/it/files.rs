@@ -91,8 +91,7 @@ fn what_a_killed_put_left_is_swept() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     fs::write(dir.join(".a.untorn-tmp"), "not ours by its name").unwrap();
-    let mut child =
-        untorn(&["put", "a"]).current_dir(dir).stdin(Stdio::piped()).spawn().unwrap();
+    let mut child = untorn(&["put", "a"]).current_dir(dir).stdin(Stdio::piped()).spawn().unwrap();
     let started = Instant::now();
     while temporaries(dir).len() < 2 && started.elapsed() < Duration::from_secs(20) {
         std::thread::yield_now();

@@ -27,12 +27,8 @@ fn damage(dir: &Path) {
 fn start_append(dir: &Path, args: &[&str]) -> (Child, BufReader<ChildStdout>) {
     let mut all = vec!["log", "append", "log"];
     all.extend(args);
-    let mut child = untorn(&all)
-        .current_dir(dir)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child =
+        untorn(&all).current_dir(dir).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let stdout = BufReader::new(child.stdout.take().unwrap());
     (child, stdout)
 }
@@ -47,13 +43,22 @@ fn read_line(from: &mut impl std::io::BufRead) -> String {
 fn lines_become_records_with_numbers_and_come_out_again() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    assert_eq!(check_fed(dir, &["log", "append", "log"], numbers(1000).as_bytes(), 0), numbers(1000));
+    assert_eq!(
+        check_fed(dir, &["log", "append", "log"], numbers(1000).as_bytes(), 0),
+        numbers(1000)
+    );
     assert_eq!(check(dir, &["log", "cat", "log"], 0), numbers(1000));
-    assert_eq!(check(dir, &["log", "cat", "log", "--from", "5", "--to", "6", "--seq"], 0), "5\t5\n6\t6\n");
+    assert_eq!(
+        check(dir, &["log", "cat", "log", "--from", "5", "--to", "6", "--seq"], 0),
+        "5\t5\n6\t6\n"
+    );
     assert_eq!(check(dir, &["log", "tail", "log", "-n", "2"], 0), "999\n1000\n");
     // The last line needs no newline; a batch gets its numbers at the end.
     assert_eq!(check_fed(dir, &["log", "append", "log", "--batch"], b"a\n\xff", 0), "1001\n1002\n");
-    assert_eq!(check_fed(dir, &["log", "append", "log", "--buffered", "--json"], b"c\n", 0), "{\"seq\":1003}\n");
+    assert_eq!(
+        check_fed(dir, &["log", "append", "log", "--buffered", "--json"], b"c\n", 0),
+        "{\"seq\":1003}\n"
+    );
     let tail = check(dir, &["log", "tail", "log", "-n", "3", "--json"], 0);
     let expected = "{\"seq\":1001,\"utf8\":\"a\"}\n{\"seq\":1002,\"hex\":\"ff\"}\n{\"seq\":1003,\"utf8\":\"c\"}\n";
     assert_eq!(tail, expected);
@@ -71,7 +76,10 @@ fn truncation_at_both_ends() {
     let dir = dir.path();
     let long: String = (1..=3000).map(|n| format!("{n:0500}\n")).collect();
     check_fed(dir, &["log", "append", "log"], long.as_bytes(), 0);
-    assert_eq!(check(dir, &["log", "truncate", "log", "--back", "2500"], 0), "records 1 to 2500 are kept\n");
+    assert_eq!(
+        check(dir, &["log", "truncate", "log", "--back", "2500"], 0),
+        "records 1 to 2500 are kept\n"
+    );
     check(dir, &["log", "truncate", "log", "--front", "2400"], 0);
     let first = check(dir, &["log", "cat", "log", "--json"], 0);
     let first: serde_json::Value = serde_json::from_str(first.lines().next().unwrap()).unwrap();
@@ -109,9 +117,15 @@ fn damage_is_told_and_nothing_is_done_without_a_word() {
     for word in ["0000000000000001.seg", "offset 64", "untorn recover"] {
         assert!(told.contains(word), "{told}");
     }
-    assert!(check(dir, &["recover", "log", "--salvage", "new"], 0).contains("would write 5 records"));
+    assert!(
+        check(dir, &["recover", "log", "--salvage", "new"], 0).contains("would write 5 records")
+    );
     assert!(!dir.join("new").exists());
-    assert_eq!(fs::read(dir.join("log/0000000000000001.seg")).unwrap(), before, "nothing was changed");
+    assert_eq!(
+        fs::read(dir.join("log/0000000000000001.seg")).unwrap(),
+        before,
+        "nothing was changed"
+    );
 }
 
 #[test]
@@ -179,7 +193,10 @@ fn a_killed_append_loses_nothing_that_has_a_number() {
         assert_eq!(there, numbers(count), "in order, and none torn");
         check(dir, &["verify", "log"], 0);
         check(dir, &["recover", "log"], 0);
-        assert_eq!(check_fed(dir, &["log", "append", "log"], b"x\n", 0), format!("{}\n", count + 1));
+        assert_eq!(
+            check_fed(dir, &["log", "append", "log"], b"x\n", 0),
+            format!("{}\n", count + 1)
+        );
     }
 }
 
@@ -274,7 +291,10 @@ fn a_full_disk_stops_the_append_and_keeps_what_has_a_number() {
     assert_eq!(told["kind"], "NoSpace", "{told}");
     let acknowledged = output.stdout.iter().filter(|&&byte| byte == b'\n').count();
     let there = check(dir, &["log", "cat", "log"], 0).lines().count();
-    assert!(acknowledged > 0 && there >= acknowledged, "{acknowledged} acknowledged, {there} there");
+    assert!(
+        acknowledged > 0 && there >= acknowledged,
+        "{acknowledged} acknowledged, {there} there"
+    );
     check(dir, &["verify", "log"], 0);
 }
 

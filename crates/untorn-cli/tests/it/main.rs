@@ -26,9 +26,14 @@ fn run_in(dir: &Path, args: &[&str], stdin: &[u8]) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // It may end before it reads.
-    let _fed = child.stdin.take().unwrap().write_all(stdin).is_ok();
-    child.wait_with_output().unwrap()
+    let mut pipe = child.stdin.take().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            // It may end before it reads.
+            let _fed = pipe.write_all(stdin).is_ok();
+        });
+        child.wait_with_output().unwrap()
+    })
 }
 
 /// Runs it; its exit code must be `exit`. Returns stdout.
@@ -89,9 +94,25 @@ impl Drop for Mounted<'_> {
 }
 
 const COMMANDS: [&[&str]; 19] = [
-    &[], &["put"], &["get"], &["inspect"], &["verify"], &["recover"], &["sweep"], &["who"], &["probe"],
-    &["log"], &["log", "append"], &["log", "cat"], &["log", "tail"], &["log", "inspect"],
-    &["log", "truncate"], &["bench", "disk"], &["completions"], &["man"], &["prove"],
+    &[],
+    &["put"],
+    &["get"],
+    &["inspect"],
+    &["verify"],
+    &["recover"],
+    &["sweep"],
+    &["who"],
+    &["probe"],
+    &["log"],
+    &["log", "append"],
+    &["log", "cat"],
+    &["log", "tail"],
+    &["log", "inspect"],
+    &["log", "truncate"],
+    &["bench", "disk"],
+    &["completions"],
+    &["man"],
+    &["prove"],
 ];
 
 #[test]
