@@ -29,12 +29,12 @@ impl Out {
 
     /// One line of text.
     pub(crate) fn line(&mut self, text: fmt::Arguments<'_>) -> Result<()> {
-        writeln!(self.stdout, "{text}").map_err(|e| closed(e))
+        writeln!(self.stdout, "{text}").map_err(closed)
     }
 
     /// Bytes as they are.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<()> {
-        self.stdout.write_all(bytes).map_err(|e| closed(e))
+        self.stdout.write_all(bytes).map_err(closed)
     }
 
     /// One line of JSON.
@@ -44,7 +44,7 @@ impl Out {
     }
 
     pub(crate) fn flush(&mut self) -> Result<()> {
-        self.stdout.flush().map_err(|e| closed(e))
+        self.stdout.flush().map_err(closed)
     }
 
     /// Talk: never with `--json`, where stderr has at most the one error object.

@@ -44,7 +44,7 @@ fn pipeline(log: &Log, input: &Receiver<Input>, max_record: usize, out: &mut Out
         drop(send);
         // The printer's failure is the cause: without it the other one is told.
         match printer.join() {
-            Ok(printed) => printed.and(appended),
+            Ok(shown) => shown.and(appended),
             Err(_) => {
                 Err(Failure::plain(ErrorKind::Failed, "the printing thread ended unexpectedly"))
             }

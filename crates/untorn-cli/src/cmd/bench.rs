@@ -99,7 +99,7 @@ pub(crate) fn disk(dir: &Path, seconds: u64, out: &mut Out) -> Result<u8> {
     for (what, ahead) in [("into a zero-filled file", true), ("into a growing file", false)] {
         let path = scratch.path().join("block");
         let times = latency(&path, ahead, total / 5);
-        bench.latencies.push(summary(what, times.map_err(|e| Failure::io("measure", &path, e))?));
+        bench.latencies.push(summary(what, &times.map_err(|e| Failure::io("measure", &path, e))?));
         stop_if_told()?;
     }
     for threads in THREADS {
@@ -158,7 +158,7 @@ pub(crate) fn zero_fill(file: &File, len: u64) -> io::Result<()> {
     file.sync_all()
 }
 
-fn summary(what: &'static str, times: Vec<u64>) -> Latency {
+fn summary(what: &'static str, times: &[u64]) -> Latency {
     let at = |per_mille: usize| {
         let index = (times.len() * per_mille / 1000).min(times.len().saturating_sub(1));
         times.get(index).copied().unwrap_or(0)

@@ -67,7 +67,7 @@ fn open(
     let healed = report.healed.as_ref();
     let lost = healed.and_then(|healed| healed.lost);
     let message = match (healed, lost) {
-        (Some(_), Some((first, last))) => format!("cut; records {first} to {last} are lost"),
+        (Some(_), Some((from, to))) => format!("cut; records {from} to {to} are lost"),
         (Some(Healed { bytes, suspect, .. }), None) => {
             let looks = if *suspect { ", which does not look like a plain torn write" } else { "" };
             format!(

@@ -1,6 +1,6 @@
 //! The process that is killed: writes as fast as it can, and says on stdout what was acknowledged, after the call returned.
 //!
-//! One line for each acknowledgement, in one write of less than PIPE_BUF, so that a kill never tears one:
+//! One line for each acknowledgement, in one write of less than `PIPE_BUF`, so that a kill never tears one:
 //! `a WRITER COUNTER SEQ`. It never reads anything back: that is the parent's part.
 
 use std::io::Write as _;
@@ -52,7 +52,7 @@ fn on_threads(write: impl Fn(u32) -> Result<(), Error> + Sync) -> Result<()> {
         let writers: Vec<_> =
             (0..WRITERS).map(|writer| scope.spawn(move || write(writer))).collect();
         writers.into_iter().try_for_each(|writer| match writer.join() {
-            Ok(wrote) => wrote.map_err(Failure::from),
+            Ok(done) => done.map_err(Failure::from),
             Err(_) => Err(Failure::plain(untorn::ErrorKind::Failed, "a writing thread panicked")),
         })
     })

@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use untorn::ErrorKind;
 
 use super::content::Rng;
-use crate::exit::{Failure, Result};
+use crate::exit::{Failure, Result, code as exit_code};
 use crate::input;
 
 /// What a child said was acknowledged.
@@ -47,22 +47,22 @@ pub(super) struct Findings {
 const TEXTS_MAX: usize = 50;
 
 impl Findings {
-    pub(super) fn lose(&mut self, text: String) {
+    pub(super) fn lose(&mut self, text: &str) {
         self.lost += 1;
         self.text(text);
     }
 
-    pub(super) fn tear(&mut self, text: String) {
+    pub(super) fn tear(&mut self, text: &str) {
         self.torn += 1;
         self.text(text);
     }
 
-    pub(super) fn violate(&mut self, text: String) {
+    pub(super) fn violate(&mut self, text: &str) {
         self.violations += 1;
         self.text(text);
     }
 
-    fn text(&mut self, text: String) {
+    fn text(&mut self, text: &str) {
         if self.texts.len() < TEXTS_MAX {
             self.texts.push(format!("kill {}: {text}", self.kills));
         }
@@ -154,9 +154,9 @@ impl Writing {
             .stderr(Stdio::piped())
             .spawn()
             .map_err(fail)?;
-        let (send, first) = channel();
+        let (tell, first) = channel();
         let stdout = child.stdout.take();
-        let acks = thread::spawn(move || stdout.map_or_else(Vec::new, |out| listen(out, &send)));
+        let acks = thread::spawn(move || stdout.map_or_else(Vec::new, |out| listen(out, &tell)));
         Ok(Self { child, first, acks })
     }
 
@@ -186,7 +186,12 @@ impl Writing {
                 // Only words for the evidence.
                 let _read = stderr.read_to_string(&mut said).is_ok();
             }
-            found.violate(format!(
+            // A full or failing disk says nothing about the store.
+            if code == i32::from(exit_code::IO) {
+                let what = format!("the disk failed the writing process: {}", said.trim());
+                return Err(Failure::plain(ErrorKind::Io, what));
+            }
+            found.violate(&format!(
                 "the writing process ended by itself with code {code}: {}",
                 said.trim()
             ));

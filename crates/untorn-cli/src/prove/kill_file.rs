@@ -45,7 +45,7 @@ impl FileVictim {
             Ok(bytes) => bytes,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
                 if acked.is_some() || self.kept.contains_key(&writer) {
-                    found.lose(format!("{} is gone", path.display()));
+                    found.lose(&format!("{} is gone", path.display()));
                 }
                 return Ok(());
             }
@@ -54,11 +54,12 @@ impl FileVictim {
         let key = match content::verify(self.seed, &bytes, content::file) {
             Ok(key) if key.writer == writer => key,
             Ok(key) => {
-                found.violate(format!("{} holds what is of another file: {key:?}", path.display()));
+                found
+                    .violate(&format!("{} holds what is of another file: {key:?}", path.display()));
                 return Ok(());
             }
             Err(why) => {
-                found.tear(format!("{}: {why}", path.display()));
+                found.tear(&format!("{}: {why}", path.display()));
                 return Ok(());
             }
         };
@@ -69,7 +70,7 @@ impl FileVictim {
         let untouched = acked.is_none() && self.kept.get(&writer) == Some(&key);
         if !of_this_round && !untouched {
             let kept = self.kept.get(&writer);
-            found.lose(format!(
+            found.lose(&format!(
                 "{} holds {key:?}; acknowledged in round {round} was {acked:?}, before it {kept:?}",
                 path.display()
             ));
@@ -86,8 +87,8 @@ impl FileVictim {
             let bytes = fs::read(&path).map_err(fail)?;
             match content::verify(self.seed, &bytes, content::file) {
                 Ok(key) if super::child::new_name(key) == *name => {}
-                Ok(key) => found.violate(format!("{name} holds {key:?}")),
-                Err(why) => found.tear(format!("{name}: {why}")),
+                Ok(key) => found.violate(&format!("{name} holds {key:?}")),
+                Err(why) => found.tear(&format!("{name}: {why}")),
             }
             fs::remove_file(&path).map_err(fail)?;
         }
@@ -107,13 +108,13 @@ impl Victim for FileVictim {
         self.check_new(found)?;
         let swept = untorn::sweep(&self.dir)?;
         if !swept.busy.is_empty() {
-            found.violate(format!(
+            found.violate(&format!(
                 "a dead writer's temporaries count as a living one's: {:?}",
                 swept.busy
             ));
         }
         for name in self.names()?.iter().filter(|name| !name.starts_with("file-")) {
-            found.violate(format!("{name} is left after a sweep"));
+            found.violate(&format!("{name} is left after a sweep"));
         }
         Ok(())
     }
@@ -121,7 +122,7 @@ impl Victim for FileVictim {
     fn intrude(&mut self, found: &mut Findings) -> Result<()> {
         let swept = untorn::sweep(&self.dir)?;
         if !swept.removed.is_empty() {
-            found.violate(format!(
+            found.violate(&format!(
                 "a sweep took temporaries of a stopped writer: {:?}",
                 swept.removed
             ));

@@ -32,7 +32,7 @@ impl LogVictim {
         while let Some(record) = scan.next()? {
             match content::verify(self.seed, record.bytes, content::record) {
                 Ok(key) => drop(there.insert(record.seq, key)),
-                Err(why) => found.tear(format!("record {}: {why}", record.seq)),
+                Err(why) => found.tear(&format!("record {}: {why}", record.seq)),
             }
         }
         Ok(there)
@@ -49,26 +49,26 @@ impl Victim for LogVictim {
             Ok(opened) => opened,
             Err(e) if e.kind() == ErrorKind::NoSpace => return Err(e.into()),
             Err(e) => {
-                found.violate(format!("the log does not open: {e}"));
+                found.violate(&format!("the log does not open: {e}"));
                 return Ok(());
             }
         };
         if let Some(healed) = report.healed.filter(|healed| healed.suspect) {
-            found.violate(format!("a kill left what does not look like a torn write: {healed:?}"));
+            found.violate(&format!("a kill left what does not look like a torn write: {healed:?}"));
         }
         let there = self.read(&log, found)?;
         for ack in acks.iter().filter(|ack| ack.seq >= report.first_seq) {
             let same = |key: &&Key| {
                 (key.round, key.writer, key.counter) == (round, ack.writer, ack.counter)
             };
-            if there.get(&ack.seq).filter(same).is_none() {
+            if !there.get(&ack.seq).as_ref().is_some_and(same) {
                 let instead = there.get(&ack.seq);
-                found.lose(format!("{ack:?} of round {round} is not there, but {instead:?}"));
+                found.lose(&format!("{ack:?} of round {round} is not there, but {instead:?}"));
             }
         }
         for (seq, key) in self.kept.range(report.first_seq..) {
             if there.get(seq) != Some(key) {
-                found.lose(format!(
+                found.lose(&format!(
                     "record {seq}, {key:?}, was there before, and is {:?} now",
                     there.get(seq)
                 ));
@@ -76,7 +76,7 @@ impl Victim for LogVictim {
         }
         let dropped_to = report.first_seq;
         if dropped_to > 1 && dropped_to.saturating_add(KEEP) > report.last_seq.saturating_add(1) {
-            found.lose(format!(
+            found.lose(&format!(
                 "the front is at {dropped_to}, too near to the end at {}",
                 report.last_seq
             ));
@@ -86,7 +86,7 @@ impl Victim for LogVictim {
         let names = std::fs::read_dir(&self.dir).map_err(|e| Failure::io("list", &self.dir, e))?;
         for name in names.filter_map(std::result::Result::ok) {
             if is_temp(&name.file_name().to_string_lossy()) {
-                found.violate(format!("{} was left after the open", name.path().display()));
+                found.violate(&format!("{} was left after the open", name.path().display()));
             }
         }
         self.kept = there;
@@ -100,9 +100,9 @@ impl Victim for LogVictim {
     fn intrude(&mut self, found: &mut Findings) -> Result<()> {
         match Log::open(&self.dir, log_options()) {
             Err(e) if e.kind() == ErrorKind::Locked => found.refused += 1,
-            Err(e) => found.violate(format!("a second owner got another error than Locked: {e}")),
+            Err(e) => found.violate(&format!("a second owner got another error than Locked: {e}")),
             Ok(_) => {
-                found.violate("a second owner got the log while the first was stopped".to_owned())
+                found.violate("a second owner got the log while the first was stopped");
             }
         }
         Ok(())
@@ -114,19 +114,18 @@ fn in_order(there: &BTreeMap<u64, Key>, found: &mut Findings) {
     let mut last: HashMap<(u32, u32), u64> = HashMap::new();
     let mut before: Option<(u64, Key)> = None;
     for (&seq, &key) in there {
-        if let Some(counter) = last.insert((key.round, key.writer), key.counter) {
-            if key.counter != counter + 1 {
-                found.violate(format!(
-                    "record {seq}, {key:?}, follows counter {counter} of its writer"
-                ));
-            }
+        let counter = last.insert((key.round, key.writer), key.counter);
+        if let Some(counter) = counter.filter(|counter| key.counter != counter + 1) {
+            found.violate(&format!(
+                "record {seq}, {key:?}, follows counter {counter} of its writer"
+            ));
         }
         // What lies before the front is not known; inside, a part follows its neighbour.
         if let Some((at, previous)) = before {
             if seq != at + 1 {
-                found.lose(format!("records {} to {} are missing", at + 1, seq - 1));
+                found.lose(&format!("records {} to {} are missing", at + 1, seq - 1));
             } else if batch_breaks(&previous, &key) {
-                found.tear(format!(
+                found.tear(&format!(
                     "record {seq}, {key:?}, follows {previous:?}: a batch is not whole"
                 ));
             }
@@ -134,7 +133,7 @@ fn in_order(there: &BTreeMap<u64, Key>, found: &mut Findings) {
         before = Some((seq, key));
     }
     if let Some((seq, key)) = before.filter(|(_, key)| key.part + 1 < key.parts) {
-        found.tear(format!("the last record {seq}, {key:?}, lacks the rest of its batch"));
+        found.tear(&format!("the last record {seq}, {key:?}, lacks the rest of its batch"));
     }
 }
 
@@ -144,5 +143,5 @@ const fn batch_breaks(previous: &Key, key: &Key) -> bool {
         && key.parts == previous.parts
         && key.writer == previous.writer
         && key.round == previous.round;
-    (goes_on && !continues) || (key.part > 0 && !continues)
+    (goes_on || key.part > 0) && !continues
 }

@@ -177,12 +177,11 @@ fn matrix(page: &mut Page, run: &Run) {
         // A kind that only this store has stands behind the one before it, since it may refer to that.
         let mut at = 0;
         for row in &proven.explored.rows {
-            match kinds.iter().position(|&kind| kind == row.what) {
-                Some(known) => at = known + 1,
-                None => {
-                    kinds.insert(at, &row.what);
-                    at += 1;
-                }
+            if let Some(known) = kinds.iter().position(|&kind| kind == row.what) {
+                at = known + 1;
+            } else {
+                kinds.insert(at, &row.what);
+                at += 1;
             }
         }
     }

@@ -11,7 +11,11 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::{Mounted, check, check_fed, complaint, run_in, untorn};
 
 fn numbers(upto: u64) -> String {
-    (1..=upto).map(|n| format!("{n}\n")).collect()
+    (1..=upto).fold(String::new(), |text, n| text + &n.to_string() + "\n")
+}
+
+fn padded(n: u64, width: usize) -> String {
+    format!("{n:0width$}\n")
 }
 
 /// Flips a bit in the record "3" of a log of `numbers`.
@@ -74,7 +78,7 @@ fn lines_become_records_with_numbers_and_come_out_again() {
 fn truncation_at_both_ends() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    let long: String = (1..=3000).map(|n| format!("{n:0500}\n")).collect();
+    let long: String = (1..=3000).map(|n| padded(n, 500)).collect();
     check_fed(dir, &["log", "append", "log"], long.as_bytes(), 0);
     assert_eq!(
         check(dir, &["log", "truncate", "log", "--back", "2500"], 0),
@@ -284,12 +288,12 @@ fn a_full_disk_stops_the_append_and_keeps_what_has_a_number() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     let Some(_mounted) = Mounted::tmpfs(dir, "size=3m") else { return };
-    let lines: String = (1..=100_000).map(|n| format!("{n:0100}\n")).collect();
+    let lines: String = (1..=100_000).map(|n| padded(n, 100)).collect();
     let output = run_in(dir, &["log", "append", "log", "--json"], lines.as_bytes());
     assert_eq!(output.status.code(), Some(74));
     let told: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
     assert_eq!(told["kind"], "NoSpace", "{told}");
-    let acknowledged = output.stdout.iter().filter(|&&byte| byte == b'\n').count();
+    let acknowledged = output.stdout.lines().count();
     let there = check(dir, &["log", "cat", "log"], 0).lines().count();
     assert!(
         acknowledged > 0 && there >= acknowledged,

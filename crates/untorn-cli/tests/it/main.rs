@@ -11,6 +11,7 @@ mod logs;
 #[cfg(test)]
 mod prove;
 
+#[cfg(test)]
 fn untorn(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_untorn"));
     command.args(args).env("NO_COLOR", "1");
@@ -18,6 +19,7 @@ fn untorn(args: &[&str]) -> Command {
 }
 
 /// Runs it with `stdin`.
+#[cfg(test)]
 fn run_in(dir: &Path, args: &[&str], stdin: &[u8]) -> Output {
     let mut child = untorn(args)
         .current_dir(dir)
@@ -37,6 +39,7 @@ fn run_in(dir: &Path, args: &[&str], stdin: &[u8]) -> Output {
 }
 
 /// Runs it; its exit code must be `exit`. Returns stdout.
+#[cfg(test)]
 #[track_caller]
 fn check_fed(dir: &Path, args: &[&str], stdin: &[u8], exit: i32) -> String {
     let output = run_in(dir, args, stdin);
@@ -52,12 +55,14 @@ fn check_fed(dir: &Path, args: &[&str], stdin: &[u8], exit: i32) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+#[cfg(test)]
 #[track_caller]
 fn check(dir: &Path, args: &[&str], exit: i32) -> String {
     check_fed(dir, args, b"", exit)
 }
 
 /// What it says on stderr when it fails.
+#[cfg(test)]
 #[track_caller]
 fn complaint(dir: &Path, args: &[&str], exit: i32) -> String {
     let output = run_in(dir, args, b"");
@@ -66,6 +71,7 @@ fn complaint(dir: &Path, args: &[&str], exit: i32) -> String {
 }
 
 /// Names that untorn gives to what is unfinished.
+#[cfg(test)]
 fn temporaries(dir: &Path) -> Vec<String> {
     let names = std::fs::read_dir(dir).unwrap();
     let names = names.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
@@ -75,6 +81,7 @@ fn temporaries(dir: &Path) -> Vec<String> {
 /// A small file system of its own at `dir`, until it is dropped; `None` where that is not allowed.
 struct Mounted<'a>(&'a Path);
 
+#[cfg(test)]
 impl<'a> Mounted<'a> {
     fn tmpfs(dir: &'a Path, options: &str) -> Option<Self> {
         let mut mount = Command::new("mount");
