@@ -121,6 +121,8 @@ pub(super) fn run(
             child.signal(Signal::STOP)?;
             victim.intrude(&mut found)?;
             child.signal(Signal::CONT)?;
+            // It must be able to go on: one that cannot ends by itself, which is told below.
+            thread::sleep(Duration::from_millis(20));
         }
         let acks = child.kill(&mut found)?;
         found.acknowledged += acks.len() as u64;
