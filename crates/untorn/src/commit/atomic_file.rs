@@ -159,6 +159,15 @@ impl AtomicFile {
         Ok(file)
     }
 
+    /// Starts a file that must not exist, as [`create_new`](crate::create_new) makes it from bytes; `symlink` and `owner`
+    /// have no effect. Looked at here, and again by the commit, which decides.
+    ///
+    /// # Errors
+    /// As [`create_new`](crate::create_new).
+    pub fn create_new(path: impl AsRef<Path>, options: &ReplaceOptions) -> Result<Self> {
+        Self::new_name(path.as_ref(), options)
+    }
+
     /// Starts a file that must not exist.
     pub(crate) fn new_name(path: &Path, options: &ReplaceOptions) -> Result<Self> {
         let fs = &*options.fs;

@@ -1,0 +1,453 @@
+//! The command line: every command, its options, its help with examples and exit codes.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+const EXITS: &str = "Exit codes of all commands:
+   0 ok                      5 recovered, but records were lost
+   1 failed                 10 not a file of untorn, or of a newer version
+   2 wrong usage            11 another process holds it
+   3 not found              12 the state forbids it (exists, does not match)
+   4 damage, failed proof   74 an error of the disk or the system
+
+stdout has data, stderr has talk. With --json both are JSON; an error is one object on stderr.";
+
+/// Files and logs on disk that survive kill -9, a full disk, a failing disk and a power cut.
+#[derive(Debug, Parser)]
+#[command(name = "untorn", version, after_long_help = EXITS, propagate_version = true)]
+pub(crate) struct Cli {
+    /// Print JSON; an error is one JSON object on stderr
+    #[arg(long, global = true, display_order = 1000)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Prove(Prove),
+    Put(Put),
+    Get(Get),
+    Inspect(Inspect),
+    Verify(Verify),
+    Recover(Recover),
+    Sweep(Sweep),
+    Who(Who),
+    Probe(Probe),
+    /// Append to, read, follow and cut a log
+    #[command(
+        subcommand,
+        after_long_help = "Examples:
+  journalctl -f | untorn log append events     a line, a record; its number once it is durable
+  untorn log cat events --from 100 --seq       records from 100 on, with their numbers
+  untorn log tail events -f                    as they come"
+    )]
+    Log(LogCommand),
+    /// Measure what this disk can do
+    #[command(subcommand)]
+    Bench(BenchCommand),
+    /// Print the completions for a shell
+    #[command(after_long_help = "Example:
+  untorn completions bash > ~/.local/share/bash-completion/completions/untorn")]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page, or write all pages into a directory
+    #[command(after_long_help = "Examples:
+  untorn man | man -l -
+  untorn man ~/.local/share/man/man1")]
+    Man {
+        /// Where to write one page for each command
+        dir: Option<PathBuf>,
+    },
+    #[command(name = "prove-child", hide = true)]
+    ProveChild(ProveChild),
+}
+
+/// Replace a file by stdin: whole or not at all, durable when the command returns
+#[derive(Debug, Args)]
+#[command(
+    after_long_help = "The content goes to a temporary beside FILE, is synced, and takes FILE's name; the directory is
+synced after that. Whatever happens before leaves FILE as it was; so does Ctrl-C. Mode and owner of an
+existing FILE are kept.
+
+--if-match is a check before the replacement, not a lock: of two writers that check at the same moment
+the last one wins.
+
+Examples:
+  jq .volume=7 settings.json | untorn put settings.json
+  untorn put --if-absent --mode 600 id < /proc/sys/kernel/random/uuid
+  untorn put --if-match $(b3sum --no-names a.txt) a.txt < b.txt
+
+Exit codes: 0 replaced and durable; 3 the directory does not exist; 12 FILE exists (--if-absent),
+does not match (--if-match), or is no regular file; 74 disk full or failing; 1 interrupted."
+)]
+pub(crate) struct Put {
+    /// The file to write
+    pub(crate) file: PathBuf,
+    /// Only if there is nothing by that name
+    #[arg(long, conflicts_with = "if_match")]
+    pub(crate) if_absent: bool,
+    /// Only if BLAKE3 of the present content is this, in hex
+    #[arg(long, value_name = "HEX", value_parser = blake3_hex)]
+    pub(crate) if_match: Option<String>,
+    /// Permission bits of the new file, in octal
+    #[arg(long, value_name = "OCTAL", value_parser = octal)]
+    pub(crate) mode: Option<u32>,
+    /// Refuse FILE if it is a symbolic link, instead of replacing what it leads to
+    #[arg(long)]
+    pub(crate) no_follow: bool,
+}
+
+/// Print a file
+#[derive(Debug, Args)]
+#[command(
+    after_long_help = "A `put` meanwhile does not disturb it: it prints the old content or the new one, never a mix.
+
+Example:
+  untorn get settings.json | jq .volume
+
+Exit codes: 0 printed; 3 there is no such file; 12 it is a directory; 74 a read failed."
+)]
+pub(crate) struct Get {
+    /// The file to read
+    pub(crate) file: PathBuf,
+}
+
+/// Say what a file or directory is, and in what state
+#[derive(Debug, Args)]
+#[command(
+    after_long_help = "Tells a log, its parts, a quarantine and an unfinished temporary from a plain file or directory.
+Reads only, also while an owner works on it.
+
+Example:
+  untorn inspect events
+
+Exit codes: 0 told; 3 there is nothing; 4 it is damaged (what can be told is printed);
+10 it was written by a newer version."
+)]
+pub(crate) struct Inspect {
+    /// What to look at
+    pub(crate) path: PathBuf,
+}
+
+/// Check every byte of a store, and change none
+#[derive(Debug, Args)]
+#[command(
+    after_long_help = "A torn tail, as a crash leaves it, is no damage: nobody was told that it was written, and the next
+owner heals it. Damage is what was acknowledged and does not verify.
+
+Example:
+  untorn verify events && echo sound
+
+Exit codes: 0 all verifies, perhaps but a torn tail; 3 there is nothing; 4 damage, with file, offset and
+records; 10 it is nothing that could be verified."
+)]
+pub(crate) struct Verify {
+    /// The store's directory
+    pub(crate) path: PathBuf,
+}
+
+/// Heal a store after a crash, or decide what to do about damage
+#[derive(Debug, Args)]
+#[command(
+    after_long_help = "A torn tail is healed at once; every owner's open does the same. Of damage it says what would be
+lost, and does nothing without --yes. A copy of what is cut is kept in the store's `quarantine`.
+
+--truncate keeps what precedes the damage. --salvage writes every record that can be proven to be good,
+around the damage, into a new log with new numbers, and leaves the old one as it is.
+
+Examples:
+  untorn recover events                                  heal, or say what is wrong
+  untorn recover events --truncate --yes
+  untorn recover events --salvage events.new --yes
+
+Exit codes: 0 sound or healed; 4 damage, and nothing was changed; 5 done, but records were lost;
+10 not a log; 11 its owner lives; 12 OUT exists."
+)]
+pub(crate) struct Recover {
+    /// The log's directory
+    pub(crate) path: PathBuf,
+    /// Cut the log where the damage begins
+    #[arg(long, conflicts_with = "salvage")]
+    pub(crate) truncate: bool,
+    /// Write what is provably good into a new log
+    #[arg(long, value_name = "OUT")]
+    pub(crate) salvage: Option<PathBuf>,
+    /// Do it, not only say it
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+/// Remove the temporaries that dead writers left in a directory
+#[derive(Debug, Args)]
+#[command(
+    after_long_help = "Only temporaries of untorn whose writer is dead; those of the living and files of others stay.
+
+Example:
+  untorn sweep /etc/myapp
+
+Exit codes: 0 swept, or nothing to do; 3 no such directory; 74 the system refused."
+)]
+pub(crate) struct Sweep {
+    /// The directory; what is below it is not touched
+    pub(crate) dir: PathBuf,
+}
+
+/// Say which process holds a store
+#[derive(Debug, Args)]
+#[command(
+    after_long_help = "Looks without taking the lock, so that it never gets in an owner's way.
+
+Example:
+  untorn who events
+
+Exit codes: 0 told, also if it is nobody; 3 there is nothing; 10 it is a file, which nobody holds."
+)]
+pub(crate) struct Who {
+    /// The store's directory
+    pub(crate) path: PathBuf,
+}
+
+/// Say what the file system of a directory grants
+#[derive(Debug, Args)]
+#[command(after_long_help = "Tries it out with a few small files, and leaves nothing behind.
+
+Example:
+  untorn probe /mnt/data
+
+Exit codes: 0 told; 3 no such directory; 74 nothing can be written there.")]
+pub(crate) struct Probe {
+    /// The directory
+    #[arg(default_value = ".")]
+    pub(crate) dir: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LogCommand {
+    Append(Append),
+    Cat(Cat),
+    Tail(Tail),
+    /// Show the segments of a log and the frames in them
+    #[command(after_long_help = "A frame is what was written and synced at once.
+
+Exit codes: 0 shown; 3 there is nothing; 4 damage (what precedes it is shown); 10 not a log.")]
+    Inspect {
+        /// The log's directory
+        dir: PathBuf,
+    },
+    Truncate(Truncate),
+}
+
+/// Append each line of stdin as a record, and print its number once it is durable
+#[derive(Debug, Args)]
+#[command(
+    after_long_help = "A number on stdout is a promise: the record survives a power cut. Many lines share one sync, so a
+fast input is not slowed down to one sync a line; a slow one gets each number at once. Ctrl-C and
+SIGTERM stop reading, wait for what was read, print its numbers, and close the log.
+
+The log is created if DIR does not exist or is empty. Records are the lines' bytes without the newline.
+
+Examples:
+  seq 1000000 | untorn log append numbers | tail -1
+  tail -F app.log | untorn log append --buffered copy
+
+Exit codes: 0 all is appended; 4 the log is damaged; 10 DIR is something else; 11 another process holds
+the log; 12 it belongs to another kind of store; 74 disk full or failing (what has a number is safe)."
+)]
+pub(crate) struct Append {
+    /// The log's directory
+    pub(crate) dir: PathBuf,
+    /// All lines are one batch: there all or not at all; numbers come after the last line
+    #[arg(long)]
+    pub(crate) batch: bool,
+    /// A number means only that the record survives the death of the process; sync at the end
+    #[arg(long)]
+    pub(crate) buffered: bool,
+}
+
+/// Print the records of a log, each with a newline
+#[derive(Debug, Args)]
+#[command(
+    after_long_help = "Works beside a living owner. Then it ends at the last record that the log itself vouches for, which may
+be some milliseconds behind; --written goes on to the last one written. If there is no owner,
+every whole record is printed: the next open vouches for it.
+
+With --json each record is an object with `seq` and `utf8`, or `hex` where it is no UTF-8.
+
+Examples:
+  untorn log cat events --from 100 --to 200
+  untorn log cat events --json | jq -r .utf8
+
+Exit codes: 0 printed; 3 there is nothing; 4 damage; 10 not a log; 12 --from lies below the oldest record."
+)]
+pub(crate) struct Cat {
+    /// The log's directory
+    pub(crate) dir: PathBuf,
+    /// The first record
+    #[arg(long, value_name = "SEQ")]
+    pub(crate) from: Option<u64>,
+    /// The last record
+    #[arg(long, value_name = "SEQ")]
+    pub(crate) to: Option<u64>,
+    /// Print the number and a tab before each record
+    #[arg(long)]
+    pub(crate) seq: bool,
+    /// Also what nothing vouches for yet: a power cut may take it back
+    #[arg(long)]
+    pub(crate) written: bool,
+}
+
+/// Print the last records of a log, and those to come
+#[derive(Debug, Args)]
+#[command(after_long_help = "What --written adds is explained at `untorn log cat`.
+
+Examples:
+  untorn log tail events -n 3
+  untorn log tail events -f --seq
+
+Exit codes: as of `untorn log cat`; Ctrl-C ends -f with 0.")]
+pub(crate) struct Tail {
+    /// The log's directory
+    pub(crate) dir: PathBuf,
+    /// Go on as records come
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// How many
+    #[arg(short, long, default_value_t = 10, value_name = "N")]
+    pub(crate) number: u64,
+    /// Print the number and a tab before each record
+    #[arg(long)]
+    pub(crate) seq: bool,
+    /// Also what nothing vouches for yet: a power cut may take it back
+    #[arg(long)]
+    pub(crate) written: bool,
+}
+
+/// Drop records at the front or at the back of a log
+#[derive(Debug, Args)]
+#[command(
+    after_long_help = "--front drops whole segments, so that records below SEQ may stay; it prints the first one that does.
+--back drops every record above SEQ for good; their numbers are given again.
+
+Examples:
+  untorn log truncate events --front 5000
+  untorn log truncate events --back 4711
+
+Exit codes: 0 done and durable; 4 damage; 11 another process holds it; 12 it belongs to a store, which
+alone may cut it, or SEQ lies below the front."
+)]
+pub(crate) struct Truncate {
+    /// The log's directory
+    pub(crate) dir: PathBuf,
+    /// Keep the records from SEQ on
+    #[arg(long, value_name = "SEQ", conflicts_with = "back", required_unless_present = "back")]
+    pub(crate) front: Option<u64>,
+    /// Keep the records up to SEQ; 0 keeps none
+    #[arg(long, value_name = "SEQ")]
+    pub(crate) back: Option<u64>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchCommand {
+    /// Time the syncs of a disk, and what sharing them gains
+    #[command(
+        after_long_help = "Writes 4 KiB and syncs, again and again: into a file that was filled with zeros before, as the log does,
+and into one that grows. Then 1 to 64 threads append to a log, each waiting for its record.
+Everything is made in a fresh directory in DIR and removed afterwards.
+
+Example:
+  untorn bench disk /mnt/data --seconds 20
+
+Exit codes: 0 measured; 3 no such directory; 74 the disk failed or is full; 1 interrupted."
+    )]
+    Disk {
+        /// A directory on the disk
+        #[arg(default_value = ".")]
+        dir: PathBuf,
+        /// How long, about
+        #[arg(long, default_value_t = 10, value_name = "N",
+              value_parser = clap::value_parser!(u64).range(1..=3600))]
+        seconds: u64,
+    },
+}
+
+/// Show that the stores hold on this disk: kill them, crash them, compare them with the raw disk
+#[derive(Debug, Args)]
+#[command(after_long_help = "For each store three things:
+  kills       a child process writes and reports what was acknowledged; it gets SIGKILL at a random
+              moment; the store is reopened and every acknowledged record and file is compared
+  explorer    the store runs on a simulated disk; every state that a power cut may leave is
+              recovered and checked, and faults are injected into its calls
+  throughput  acknowledged writes beside the raw system calls that write and sync the same bytes
+
+--kills and --states count for each store. Without any of --kills, --states and --seconds it takes less
+than a minute. With --seconds the kills stop when the time is over. If something fails, the directory is kept
+and the evidence in it is named.
+
+Examples:
+  untorn prove
+  untorn prove /mnt/data --kills 1000 --report proof.html
+  untorn prove --store log --seed 42 --json
+
+Exit codes: 0 nothing failed; 4 something was lost, torn or violated; 74 the disk failed; 1 interrupted.")]
+pub(crate) struct Prove {
+    /// Where to work: a fresh directory in it is used, and removed if nothing failed
+    #[arg(default_value = ".")]
+    pub(crate) dir: PathBuf,
+    /// Only this store: log, file
+    #[arg(long = "store", value_name = "NAME", value_parser = ["log", "file"])]
+    pub(crate) stores: Vec<String>,
+    /// How many SIGKILLs
+    #[arg(long, value_name = "N")]
+    pub(crate) kills: Option<u64>,
+    /// How many crash states
+    #[arg(long, value_name = "N")]
+    pub(crate) states: Option<u64>,
+    /// Stop killing after so many seconds
+    #[arg(long, value_name = "N")]
+    pub(crate) seconds: Option<u64>,
+    /// Repeat a run's random choices
+    #[arg(long, value_name = "S")]
+    pub(crate) seed: Option<u64>,
+    /// Less of everything: ten seconds at most
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Write a page to look at
+    #[arg(long, value_name = "FILE.html")]
+    pub(crate) report: Option<PathBuf>,
+    /// Leave out one sync, which must be found out: exit 4. `list` prints the sites
+    #[arg(long, value_name = "SITE", hide_short_help = true, hide = true)]
+    pub(crate) without_sync: Option<String>,
+}
+
+/// The process that `prove` kills
+#[derive(Debug, Args)]
+pub(crate) struct ProveChild {
+    #[arg(long)]
+    pub(crate) store: String,
+    #[arg(long)]
+    pub(crate) dir: PathBuf,
+    #[arg(long)]
+    pub(crate) seed: u64,
+    #[arg(long)]
+    pub(crate) round: u32,
+}
+
+fn octal(text: &str) -> Result<u32, String> {
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if mode <= 0o7777 => Ok(mode),
+        _ => Err("not an octal mode such as 640".to_owned()),
+    }
+}
+
+fn blake3_hex(text: &str) -> Result<String, String> {
+    let text = text.to_ascii_lowercase();
+    if text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Ok(text);
+    }
+    Err("not a BLAKE3 digest of 64 hex digits, as `untorn inspect FILE` and b3sum print".to_owned())
+}

@@ -1,0 +1,219 @@
+//! The kill loop: a child writes and reports, gets SIGKILL at a random moment, and what it left is compared with what it reported.
+//!
+//! Finds wrong order, left-overs, stale claims, state torn between two writes, data kept in user space. Can never find a
+//! missing sync, since the kernel's cache outlives the child: that is the explorer's part.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use untorn::ErrorKind;
+
+use super::content::Rng;
+use crate::exit::{Failure, Result, code as exit_code};
+use crate::input;
+
+/// What a child said was acknowledged.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ack {
+    pub(super) writer: u32,
+    pub(super) counter: u64,
+    pub(super) seq: u64,
+}
+
+/// What the kills of one store found.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Findings {
+    pub(super) acknowledged: u64,
+    pub(super) kills: u64,
+    /// Kills before the first acknowledgement: mostly inside the recovery of the kill before.
+    pub(super) early_kills: u64,
+    /// Second owners that were refused while the first was stopped.
+    pub(super) refused: u64,
+    /// What was acknowledged and is not there.
+    pub(super) lost: u64,
+    /// What is there and is not whole.
+    pub(super) torn: u64,
+    /// Everything else that must not be.
+    pub(super) violations: u64,
+    /// The first of them in words.
+    pub(super) texts: Vec<String>,
+}
+
+const TEXTS_MAX: usize = 50;
+
+impl Findings {
+    pub(super) fn lose(&mut self, text: &str) {
+        self.lost += 1;
+        self.text(text);
+    }
+
+    pub(super) fn tear(&mut self, text: &str) {
+        self.torn += 1;
+        self.text(text);
+    }
+
+    pub(super) fn violate(&mut self, text: &str) {
+        self.violations += 1;
+        self.text(text);
+    }
+
+    fn text(&mut self, text: &str) {
+        if self.texts.len() < TEXTS_MAX {
+            self.texts.push(format!("kill {}: {text}", self.kills));
+        }
+    }
+
+    pub(super) const fn failed(&self) -> bool {
+        self.lost + self.torn + self.violations > 0
+    }
+}
+
+/// A store as the kill loop sees it.
+pub(super) trait Victim {
+    fn name(&self) -> &'static str;
+
+    /// Becomes the owner, compares the store with what was acknowledged, and lets go of it.
+    fn check(&mut self, round: u32, acks: &[Ack], found: &mut Findings) -> Result<()>;
+
+    /// A second owner's attempt while the first is stopped.
+    fn intrude(&mut self, found: &mut Findings) -> Result<()>;
+}
+
+/// How long and how often.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) kills: u64,
+    pub(super) until: Option<Instant>,
+}
+
+pub(super) fn run(
+    victim: &mut impl Victim,
+    dir: &Path,
+    seed: u64,
+    limits: Limits,
+    mut progress: impl FnMut(&Findings),
+) -> Result<Findings> {
+    let mut found = Findings::default();
+    let mut rng = Rng::new(seed);
+    let mut round = 0_u32;
+    while found.kills < limits.kills && !found.failed() {
+        if input::stopped() {
+            return Err(super::interrupted());
+        }
+        // At least the round with the second owner.
+        if round > 0 && limits.until.is_some_and(|until| Instant::now() >= until) {
+            break;
+        }
+        let child = Writing::start(victim.name(), dir, seed, round)?;
+        let early = round > 0 && rng.below(5) == 0;
+        if early {
+            thread::sleep(Duration::from_micros(rng.below(25_000)));
+        } else {
+            child.wait_for_first_ack()?;
+            thread::sleep(Duration::from_micros(rng.below(50_000)));
+        }
+        if round == 0 {
+            child.signal(Signal::STOP)?;
+            victim.intrude(&mut found)?;
+            child.signal(Signal::CONT)?;
+            // It must be able to go on: one that cannot ends by itself, which is told below.
+            thread::sleep(Duration::from_millis(20));
+        }
+        let acks = child.kill(&mut found)?;
+        found.acknowledged += acks.len() as u64;
+        found.kills += 1;
+        found.early_kills += u64::from(acks.is_empty());
+        victim.check(round, &acks, &mut found)?;
+        progress(&found);
+        round += 1;
+    }
+    Ok(found)
+}
+
+/// A child that writes.
+struct Writing {
+    child: Child,
+    first: std::sync::mpsc::Receiver<()>,
+    acks: JoinHandle<Vec<Ack>>,
+}
+
+impl Writing {
+    fn start(store: &str, dir: &Path, seed: u64, round: u32) -> Result<Self> {
+        let fail = |e| Failure::io("start the writing process", Path::new("untorn"), e);
+        let exe = std::env::current_exe().map_err(fail)?;
+        let mut child = Command::new(exe)
+            .args(["prove-child", "--store", store])
+            .arg("--dir")
+            .arg(dir)
+            .args(["--seed", &seed.to_string(), "--round", &round.to_string()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(fail)?;
+        let (tell, first) = channel();
+        let stdout = child.stdout.take();
+        let acks = thread::spawn(move || stdout.map_or_else(Vec::new, |out| listen(out, &tell)));
+        Ok(Self { child, first, acks })
+    }
+
+    fn wait_for_first_ack(&self) -> Result<()> {
+        // A disk that is busy may take long; if the child died, the sender is dropped and this returns at once.
+        match self.first.recv_timeout(Duration::from_secs(60)) {
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => Ok(()),
+            Err(RecvTimeoutError::Timeout) => {
+                let what = "the writing process got nothing acknowledged within 60 s";
+                Err(Failure::plain(ErrorKind::TimedOut, what))
+            }
+        }
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let sent = kill_process(Pid::from_child(&self.child), signal);
+        sent.map_err(|e| Failure::plain(ErrorKind::Io, format!("cannot signal the child: {e}")))
+    }
+
+    fn kill(mut self, found: &mut Findings) -> Result<Vec<Ack>> {
+        let fail = |e| Failure::io("kill", Path::new("the writing process"), e);
+        self.child.kill().map_err(fail)?;
+        let status = self.child.wait().map_err(fail)?;
+        if let Some(code) = status.code() {
+            let mut said = String::new();
+            if let Some(mut stderr) = self.child.stderr.take() {
+                // Only words for the evidence.
+                let _read = stderr.read_to_string(&mut said).is_ok();
+            }
+            // A full or failing disk says nothing about the store.
+            if code == i32::from(exit_code::IO) {
+                let what = format!("the disk failed the writing process: {}", said.trim());
+                return Err(Failure::plain(ErrorKind::Io, what));
+            }
+            found.violate(&format!(
+                "the writing process ended by itself with code {code}: {}",
+                said.trim()
+            ));
+        }
+        let acks = self.acks.join();
+        acks.map_err(|_| Failure::plain(ErrorKind::Failed, "the listening thread panicked"))
+    }
+}
+
+fn listen(stdout: impl std::io::Read, first: &Sender<()>) -> Vec<Ack> {
+    let mut acks = Vec::new();
+    for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+        let mut words = line.split(' ').skip(1);
+        let mut number = || words.next()?.parse::<u64>().ok();
+        let (Some(writer), Some(counter), Some(seq)) = (number(), number(), number()) else {
+            continue;
+        };
+        acks.push(Ack { writer: u32::try_from(writer).unwrap_or(u32::MAX), counter, seq });
+        // Nobody listens after the first.
+        let _told = first.send(()).is_ok();
+    }
+    acks
+}

@@ -1,0 +1,188 @@
+//! The command as its users run it: by its binary, with its exit codes, its stdout and its stderr.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+#[cfg(test)]
+mod files;
+#[cfg(test)]
+mod logs;
+#[cfg(test)]
+mod prove;
+
+#[cfg(test)]
+fn untorn(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_untorn"));
+    command.args(args).env("NO_COLOR", "1");
+    command
+}
+
+/// Runs it with `stdin`.
+#[cfg(test)]
+fn run_in(dir: &Path, args: &[&str], stdin: &[u8]) -> Output {
+    let mut child = untorn(args)
+        .current_dir(dir)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut pipe = child.stdin.take().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            // It may end before it reads.
+            let _fed = pipe.write_all(stdin).is_ok();
+        });
+        child.wait_with_output().unwrap()
+    })
+}
+
+/// Runs it; its exit code must be `exit`. Returns stdout.
+#[cfg(test)]
+#[track_caller]
+fn check_fed(dir: &Path, args: &[&str], stdin: &[u8], exit: i32) -> String {
+    let output = run_in(dir, args, stdin);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(exit), "{args:?}: {stderr}");
+    if exit == 0 {
+        assert!(!stderr.contains("panicked"), "{stderr}");
+    } else if args.contains(&"--json") && !stderr.is_empty() {
+        let error: serde_json::Value = serde_json::from_str(&stderr).expect("one object on stderr");
+        assert_eq!(error["exit"], exit, "{error}");
+        assert!(error["kind"].is_string() && error["message"].is_string(), "{error}");
+    }
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[cfg(test)]
+#[track_caller]
+fn check(dir: &Path, args: &[&str], exit: i32) -> String {
+    check_fed(dir, args, b"", exit)
+}
+
+/// What it says on stderr when it fails.
+#[cfg(test)]
+#[track_caller]
+fn complaint(dir: &Path, args: &[&str], exit: i32) -> String {
+    let output = run_in(dir, args, b"");
+    assert_eq!(output.status.code(), Some(exit), "{args:?}");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Names that untorn gives to what is unfinished.
+#[cfg(test)]
+fn temporaries(dir: &Path) -> Vec<String> {
+    let names = std::fs::read_dir(dir).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
+    names.filter(|name| name.ends_with(".untorn-tmp")).collect()
+}
+
+/// A small file system of its own at `dir`, until it is dropped; `None` where that is not allowed.
+struct Mounted<'a>(&'a Path);
+
+#[cfg(test)]
+impl<'a> Mounted<'a> {
+    fn tmpfs(dir: &'a Path, options: &str) -> Option<Self> {
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(dir);
+        let mounted = mount.stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+        if !mounted {
+            eprintln!("skipped: only root may mount a tmpfs here");
+        }
+        mounted.then_some(Self(dir))
+    }
+}
+
+impl Drop for Mounted<'_> {
+    fn drop(&mut self) {
+        let _status = Command::new("umount").arg("--lazy").arg(self.0).status();
+    }
+}
+
+const COMMANDS: [&[&str]; 19] = [
+    &[],
+    &["put"],
+    &["get"],
+    &["inspect"],
+    &["verify"],
+    &["recover"],
+    &["sweep"],
+    &["who"],
+    &["probe"],
+    &["log"],
+    &["log", "append"],
+    &["log", "cat"],
+    &["log", "tail"],
+    &["log", "inspect"],
+    &["log", "truncate"],
+    &["bench", "disk"],
+    &["completions"],
+    &["man"],
+    &["prove"],
+];
+
+#[test]
+fn every_command_has_help_with_an_example_or_its_exit_codes() {
+    let dir = tempfile::tempdir().unwrap();
+    for command in COMMANDS {
+        let mut args = command.to_vec();
+        args.push("--help");
+        let help = check(dir.path(), &args, 0);
+        assert!(help.contains("Usage:"), "{command:?}");
+        assert!(help.contains("Exit codes") || help.contains("Example"), "{command:?}: {help}");
+        assert!(!help.contains("without-sync"), "{help}");
+        assert!(help.is_ascii(), "{command:?}");
+    }
+}
+
+#[test]
+fn a_wrong_argument_is_usage() {
+    let dir = tempfile::tempdir().unwrap();
+    check(dir.path(), &["put"], 2);
+    check(dir.path(), &["no-such-command"], 2);
+    check(dir.path(), &["put", "x", "--mode", "999", "--json"], 2);
+    check(dir.path(), &["put", "x", "--if-match", "abc"], 2);
+    check(dir.path(), &["log", "truncate", "x"], 2);
+    check(dir.path(), &["log", "truncate", "x", "--front", "1", "--back", "2"], 2);
+    check(dir.path(), &["prove", "--without-sync", "no-such-site", "--json"], 2);
+    check(dir.path(), &["prove", "--store", "no-such-store", "--json"], 2);
+}
+
+#[test]
+fn what_is_not_there_is_not_found() {
+    let dir = tempfile::tempdir().unwrap();
+    for args in [
+        &["get", "x"][..],
+        &["put", "no/x"],
+        &["inspect", "x"],
+        &["verify", "x"],
+        &["recover", "x"],
+        &["recover", "x", "--salvage", "y"],
+        &["sweep", "x"],
+        &["who", "x"],
+        &["probe", "x"],
+        &["log", "cat", "x"],
+        &["log", "tail", "x"],
+        &["log", "inspect", "x"],
+        &["log", "truncate", "x", "--back", "1"],
+        &["bench", "disk", "x"],
+    ] {
+        let mut args = args.to_vec();
+        args.push("--json");
+        check(dir.path(), &args, 3);
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "reading makes nothing");
+}
+
+#[test]
+fn completions_and_pages_are_made() {
+    let dir = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(check(dir.path(), &["completions", shell], 0).contains("untorn"));
+    }
+    assert!(check(dir.path(), &["man"], 0).contains(".TH untorn"));
+    std::fs::create_dir(dir.path().join("man1")).unwrap();
+    check(dir.path(), &["man", "man1"], 0);
+    assert!(dir.path().join("man1/untorn-log-append.1").exists());
+}

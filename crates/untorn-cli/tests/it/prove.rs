@@ -1,0 +1,75 @@
+//! `prove`, and that it finds what is broken on purpose.
+
+use std::fs;
+
+use untorn::fs::SyncSite;
+
+use crate::{check, complaint};
+
+#[test]
+fn a_quick_run_finds_nothing_and_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let args = [
+        "prove", "--quick", "--json", "--seed", "7", "--kills", "6", "--states", "2000",
+        "--report", "r.html",
+    ];
+    let told = check(dir, &args, 0);
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(
+        (&told["schema"], &told["seed"], &told["ok"]),
+        (&"untorn.prove.v1".into(), &7.into(), &true.into())
+    );
+    assert!(told["dir_fs"].is_string());
+    let stores = told["stores"].as_array().unwrap();
+    assert_eq!(stores.len(), 2);
+    for store in stores {
+        assert_eq!(store["kills"], 6, "{store}");
+        for none in ["lost", "torn", "violations"] {
+            assert_eq!(store[none], 0, "{store}");
+        }
+        for some in ["acknowledged", "crash_states", "synced_per_s"] {
+            assert!(store[some].as_u64().unwrap() > 0, "{some}: {store}");
+        }
+        assert!(
+            store["faults"].is_u64() && store["ratio_to_raw"].as_f64().unwrap() > 0.0,
+            "{store}"
+        );
+    }
+    let page = fs::read_to_string(dir.join("r.html")).unwrap();
+    assert!(page.contains("Crash matrix") && page.contains("--seed 7"));
+    assert!(!page.contains("http"), "nothing from the network");
+    assert!(page.is_ascii());
+    let names: Vec<_> =
+        fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["r.html"]);
+}
+
+#[test]
+fn every_sync_that_is_left_out_is_missed() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let sites = check(dir, &["prove", "--without-sync", "list"], 0);
+    let names: Vec<&str> = SyncSite::ALL.into_iter().map(SyncSite::name).collect();
+    assert_eq!(sites.lines().collect::<Vec<_>>(), names);
+    for name in names {
+        let told =
+            check(dir, &["prove", "--without-sync", name, "--quick", "--json", "--seed", "1"], 4);
+        let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+        assert_eq!(told["ok"], false, "{name}");
+        let stores = told["stores"].as_array().unwrap();
+        let evidence = stores.iter().find_map(|store| store["evidence"].as_str()).unwrap();
+        let evidence = fs::read_to_string(dir.join(evidence)).unwrap();
+        assert!(evidence.contains("violation") && evidence.contains(name), "{name}: {evidence}");
+    }
+}
+
+#[test]
+fn a_missing_directory_sync_of_a_replace_is_found_in_the_one_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["prove", "--without-sync", "replace-dir", "--store", "file", "--quick"];
+    let shown = check(dir.path(), &args, 4);
+    assert!(shown.contains("FAILED") && shown.contains("evidence: "), "{shown}");
+    let told = complaint(dir.path(), &args, 4);
+    assert!(told.contains("seed "), "{told}");
+}
