@@ -242,7 +242,9 @@ impl Log {
                 };
             }
             group.enter();
-            let woken = match inner.try_lane().filter(|_| leads) {
+            // Who may not lead must not even try: leaving the lane would nudge him awake again, for ever.
+            let lane = if leads { inner.try_lane() } else { None };
+            let woken = match lane {
                 Some(mut lane) => {
                     inner.wait_for_company();
                     inner.drive(&mut lane, Until::Group(group));
