@@ -268,10 +268,14 @@ pub(super) fn damaged(
     last: Option<u64>,
     why: &str,
 ) -> Error {
-    let last = last.map_or_else(String::new, |last| last.to_string());
+    let records = match last {
+        Some(last) => format!("{first}..={last} are"),
+        None => format!("from {first} on may not be"),
+    };
     let what = format!(
-        "damaged: {why}; acknowledged records {first}..={last} are not readable; nothing was changed; \
-         see `untorn recover` for what can be done"
+        "damaged: {why}; acknowledged records {records}{} readable; nothing was changed; \
+         see `untorn recover` for what can be done",
+        if last.is_some() { " not" } else { "" }
     );
     Error::new(ErrorKind::Damaged, "open log", path, what).at(offset)
 }

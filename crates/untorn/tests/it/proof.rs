@@ -18,7 +18,7 @@ fn log_all_sequences() {
 
 #[test]
 fn log_all_sequences_buffered() {
-    check(Store::Log, 1, 400_000);
+    check(Store::Log, 1, 150_000);
 }
 
 #[test]
@@ -28,7 +28,7 @@ fn log_crashes_within_recovery() {
 
 #[test]
 fn log_a_fault_at_every_call() {
-    check(Store::Log, 3, 400_000);
+    check(Store::Log, 3, 30_000);
 }
 
 #[test]
