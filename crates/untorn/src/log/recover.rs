@@ -31,7 +31,6 @@ pub(super) struct Begun {
 /// Where a log ends.
 #[derive(Debug)]
 pub(super) struct End {
-    pub(super) file: Arc<dyn File>,
     /// Length of the segment's file.
     pub(super) len: u64,
     pub(super) segment: SegmentHeader,
@@ -470,8 +469,7 @@ impl Walk {
         let from = self.unvouched.front().map_or(offset, |&(at, _)| at.min(offset));
         let unvouched = (from, take(self.cursor.window(), from, offset)?);
         let (len, segment) = (self.cursor.len(), *self.cursor.segment());
-        let file = Arc::clone(self.cursor.file());
-        Ok(End { file, len, segment, offset, prev, next_seq, unvouched })
+        Ok(End { len, segment, offset, prev, next_seq, unvouched })
     }
 }
 

@@ -153,6 +153,18 @@ pub fn explore(
     Ok(outcome)
 }
 
+/// The exploration that must find a violation if this sync is left out: the store, and the line of its crash matrix.
+pub const fn notices(site: SyncSite) -> (Store, usize) {
+    match site {
+        SyncSite::ReplaceFile
+        | SyncSite::ReplaceDir
+        | SyncSite::PublishFile
+        | SyncSite::PublishDir => (Store::File, 0),
+        SyncSite::QuarantineFile | SyncSite::QuarantineDir => (Store::Log, 2),
+        _ => (Store::Log, 0),
+    }
+}
+
 /// One exploration of a store.
 struct Part {
     /// The test that explores it, by which a violation is replayed.
