@@ -6,6 +6,8 @@
 #[cfg(windows)]
 compile_error!("untorn does not support Windows yet");
 
+#[cfg(feature = "tokio")]
+pub mod aio;
 pub mod codec;
 mod commit;
 mod error;

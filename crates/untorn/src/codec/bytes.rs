@@ -11,11 +11,6 @@ impl<'a> Reader<'a> {
         Self { rest: bytes }
     }
 
-    /// What has not been taken yet.
-    pub(crate) const fn rest(&self) -> &'a [u8] {
-        self.rest
-    }
-
     /// The next `len` bytes.
     pub(crate) fn take(&mut self, len: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.rest.split_at_checked(len)?;
@@ -66,7 +61,7 @@ mod tests {
         assert_eq!(reader.u64(), Some(0x0f0e_0d0c_0b0a_0908));
         assert_eq!(reader.array(), Some([16, 17]));
         assert_eq!(reader.take(1), Some(&[18][..]));
-        assert_eq!(reader.rest(), [19, 20]);
+        assert_eq!(reader.take(3), None);
     }
 
     #[test]

@@ -58,6 +58,8 @@ mod salvage;
 mod scan;
 mod state;
 mod stats;
+#[cfg(feature = "tokio")]
+mod task;
 mod thread;
 mod ticket;
 mod truncate;
@@ -417,11 +419,7 @@ impl std::ops::DerefMut for LaneGuard<'_> {
 impl Drop for LaneGuard<'_> {
     fn drop(&mut self) {
         drop(self.lane.take());
-        for pending in &self.inner.queue().groups {
-            if pending.group.nudge() {
-                break;
-            }
-        }
+        self.inner.nudge_next();
     }
 }
 
@@ -459,6 +457,15 @@ impl Inner {
 
     fn new_salt(&self) -> u32 {
         self.salts.lock().unwrap_or_else(PoisonError::into_inner).draw()
+    }
+
+    /// Tells the first who waits for a queued group that the lane may be free.
+    fn nudge_next(&self) {
+        for pending in &self.queue().groups {
+            if pending.group.nudge() {
+                break;
+            }
+        }
     }
 
     /// What frames may say was acknowledged.

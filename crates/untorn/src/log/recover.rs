@@ -31,7 +31,6 @@ pub(super) struct Begun {
 /// Where a log ends.
 #[derive(Debug)]
 pub(super) struct End {
-    pub(super) file: Arc<dyn File>,
     /// Length of the segment's file.
     pub(super) len: u64,
     pub(super) segment: SegmentHeader,
@@ -268,10 +267,14 @@ pub(super) fn damaged(
     last: Option<u64>,
     why: &str,
 ) -> Error {
-    let last = last.map_or_else(String::new, |last| last.to_string());
+    let records = match last {
+        Some(last) => format!("{first}..={last} are"),
+        None => format!("from {first} on may not be"),
+    };
     let what = format!(
-        "damaged: {why}; acknowledged records {first}..={last} are not readable; nothing was changed; \
-         see `untorn recover` for what can be done"
+        "damaged: {why}; acknowledged records {records}{} readable; nothing was changed; \
+         see `untorn recover` for what can be done",
+        if last.is_some() { " not" } else { "" }
     );
     Error::new(ErrorKind::Damaged, "open log", path, what).at(offset)
 }
@@ -466,8 +469,7 @@ impl Walk {
         let from = self.unvouched.front().map_or(offset, |&(at, _)| at.min(offset));
         let unvouched = (from, take(self.cursor.window(), from, offset)?);
         let (len, segment) = (self.cursor.len(), *self.cursor.segment());
-        let file = Arc::clone(self.cursor.file());
-        Ok(End { file, len, segment, offset, prev, next_seq, unvouched })
+        Ok(End { len, segment, offset, prev, next_seq, unvouched })
     }
 }
 

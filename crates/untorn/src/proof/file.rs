@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 
 use super::shape::{Entry, candidates};
-use super::{Part, Plan, models};
+use super::{Part, Task};
 use crate::sim::{After, Capability, Explorer, Fail, FaultKind, Report, Run, Violation};
 use crate::{AtomicFile, Durability, ErrorKind, Outcome, ReplaceOptions};
 
@@ -190,13 +190,8 @@ fn check(after: &After<Ledger>) -> Result<(), Fail> {
     Ok(())
 }
 
-fn explorer(plan: &Plan, states: u64, progress: Box<dyn Fn(u64)>) -> Explorer<Ledger, World> {
-    let explorer = Explorer::new("file")
-        .seed(plan.seed)
-        .models(models())
-        .max_states(states)
-        .check(check)
-        .on_progress(move |p| progress(p.report.checks))
+fn explorer(task: Task<'_>) -> Explorer<Ledger, World> {
+    task.explorer(check)
         .start("empty", |run| Ok(World::new(run)))
         .op("replace a", |run, world: &mut World| world.replace(run, 0, 100))
         .op("replace a by more", |run, world| world.replace(run, 0, 1500))
@@ -204,15 +199,12 @@ fn explorer(plan: &Plan, states: u64, progress: Box<dyn Fn(u64)>) -> Explorer<Le
         .op("create b", |run, world| world.create_new(run))
         .op("stream a", |run, world| world.stream(run))
         .op("discard a", |run, _| discard(run))
-        .op("sweep", |run, _| Ok(crate::sweep_with("/data", run.fs()).map(drop)?));
-    match plan.without_sync {
-        Some(site) => explorer.without_sync(site),
-        None => explorer,
-    }
+        .op("sweep", |run, _| Ok(crate::sweep_with("/data", run.fs()).map(drop)?))
 }
 
-fn sequences(plan: &Plan, states: u64, progress: Box<dyn Fn(u64)>) -> Result<Report, Box<Violation>> {
-    explorer(plan, states, progress)
+fn sequences(task: Task<'_>) -> Result<Report, Box<Violation>> {
+    let states = task.states;
+    explorer(task)
         .prepare(|sim| drop(sim.make_dirs("/data")))
         .sequences(3)
         .states_per_point(24, 4)
@@ -222,8 +214,9 @@ fn sequences(plan: &Plan, states: u64, progress: Box<dyn Fn(u64)>) -> Result<Rep
         .map_err(Box::new)
 }
 
-fn fall_backs(plan: &Plan, states: u64, progress: Box<dyn Fn(u64)>) -> Result<Report, Box<Violation>> {
-    explorer(plan, states, progress)
+fn fall_backs(task: Task<'_>) -> Result<Report, Box<Violation>> {
+    let states = task.states;
+    explorer(task)
         .prepare(|sim| {
             drop(sim.make_dirs("/data"));
             drop(sim.clone().without(Capability::RenameNoReplace));
@@ -236,10 +229,9 @@ fn fall_backs(plan: &Plan, states: u64, progress: Box<dyn Fn(u64)>) -> Result<Re
         .map_err(Box::new)
 }
 
-fn faults(plan: &Plan, states: u64, progress: Box<dyn Fn(u64)>) -> Result<Report, Box<Violation>> {
-    explorer(plan, states, progress)
+fn faults(task: Task<'_>) -> Result<Report, Box<Violation>> {
+    explorer(task)
         .prepare(|sim| drop(sim.make_dirs("/data")))
-        .sequences(2)
         .fault_sequences(2)
         .states_per_point(32, 8)
         .faults(&FaultKind::ERRORS)
@@ -249,8 +241,20 @@ fn faults(plan: &Plan, states: u64, progress: Box<dyn Fn(u64)>) -> Result<Report
 
 pub(super) fn parts() -> Vec<Part> {
     vec![
-        Part { what: "all sequences of up to three operations, power cuts and kills", run: sequences },
-        Part { what: "the same where a rename cannot be told not to replace", run: fall_backs },
-        Part { what: "every call fails in every way, then power cuts and kills", run: faults },
+        Part {
+            name: "file_all_sequences",
+            what: "all sequences of up to three operations, power cuts and kills",
+            run: sequences,
+        },
+        Part {
+            name: "file_without_rename_noreplace",
+            what: "the same where a rename cannot be told not to replace",
+            run: fall_backs,
+        },
+        Part {
+            name: "file_a_fault_at_every_call",
+            what: "every call fails in every way, then power cuts and kills",
+            run: faults,
+        },
     ]
 }

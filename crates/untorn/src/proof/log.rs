@@ -4,9 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::shape::{Entry, candidates, torn_bytes_are_kept};
-use super::{Part, Plan, models};
+use super::{Part, Task};
 use crate::log::{Log, LogOptions, Upto};
-use crate::sim::{After, Crash, Explorer, Fail, FaultKind, Report, Run};
+use crate::sim::{After, Crash, Explorer, Fail, FaultKind, Report, Run, Violation};
 use crate::{Durability, ErrorKind, Outcome};
 
 const DIR: &str = "/data/log";
@@ -382,13 +382,8 @@ fn no_leaks(after: &After<Ledger>) -> Result<(), Fail> {
     Ok(())
 }
 
-fn explorer(plan: &Plan, states: u64, progress: Box<dyn Fn(u64)>) -> Explorer<Ledger, World> {
-    let explorer = Explorer::new("log")
-        .seed(plan.seed)
-        .models(models())
-        .max_states(states)
-        .check(check)
-        .on_progress(move |p| progress(p.report.checks))
+fn explorer(task: Task<'_>) -> Explorer<Ledger, World> {
+    task.explorer(check)
         .op("append", |run, world: &mut World| world.append(run, &[20], true))
         .op("append a sector", |run, world| world.append(run, &[600], true))
         .op("append a segment", |run, world| world.append(run, &[1500], true))
@@ -399,11 +394,7 @@ fn explorer(plan: &Plan, states: u64, progress: Box<dyn Fn(u64)>) -> Explorer<Le
         .op("truncate all", |run, world| world.truncate_back(run, usize::MAX))
         .op("truncate front", |run, world| world.truncate_front(run))
         .op("close", |run, world| world.close(run))
-        .op("reopen", |run, world| world.reopen(run));
-    match plan.without_sync {
-        Some(site) => explorer.without_sync(site),
-        None => explorer,
-    }
+        .op("reopen", |run, world| world.reopen(run))
 }
 
 fn three_segments(run: &Run<Ledger>) -> Result<World, Fail> {
@@ -415,19 +406,18 @@ fn three_segments(run: &Run<Ledger>) -> Result<World, Fail> {
     Ok(world)
 }
 
-fn sequences(plan: &Plan, states: u64, progress: Box<dyn Fn(u64)>) -> Result<Report, Box<crate::sim::Violation>> {
-    explorer(plan, states, progress)
+fn sequences(task: Task<'_>) -> Result<Report, Box<Violation>> {
+    explorer(task)
         .start("empty", |run| World::open(run, Durability::Synced))
         .start("three segments", three_segments)
         .sequences(3)
         .states_per_point(64, 16)
-        .nested(0)
         .try_explore()
         .map_err(Box::new)
 }
 
-fn buffered(plan: &Plan, states: u64, progress: Box<dyn Fn(u64)>) -> Result<Report, Box<crate::sim::Violation>> {
-    explorer(plan, states, progress)
+fn buffered(task: Task<'_>) -> Result<Report, Box<Violation>> {
+    explorer(task)
         .start("empty, buffered", |run| World::open(run, Durability::Buffered))
         .sequences(3)
         .states_per_point(256, 32)
@@ -435,8 +425,9 @@ fn buffered(plan: &Plan, states: u64, progress: Box<dyn Fn(u64)>) -> Result<Repo
         .map_err(Box::new)
 }
 
-fn nested(plan: &Plan, states: u64, progress: Box<dyn Fn(u64)>) -> Result<Report, Box<crate::sim::Violation>> {
-    explorer(plan, states, progress)
+fn nested(task: Task<'_>) -> Result<Report, Box<Violation>> {
+    let states = task.states;
+    explorer(task)
         .start("empty", |run| World::open(run, Durability::Synced))
         .start("three segments", three_segments)
         .sequences(1)
@@ -447,11 +438,10 @@ fn nested(plan: &Plan, states: u64, progress: Box<dyn Fn(u64)>) -> Result<Report
         .map_err(Box::new)
 }
 
-fn faults(plan: &Plan, states: u64, progress: Box<dyn Fn(u64)>) -> Result<Report, Box<crate::sim::Violation>> {
-    explorer(plan, states, progress)
+fn faults(task: Task<'_>) -> Result<Report, Box<Violation>> {
+    explorer(task)
         .start("empty", |run| World::open(run, Durability::Synced))
         .start("three segments", three_segments)
-        .sequences(2)
         .fault_sequences(2)
         .states_per_point(8, 2)
         .faults(&FaultKind::ERRORS)
@@ -461,9 +451,25 @@ fn faults(plan: &Plan, states: u64, progress: Box<dyn Fn(u64)>) -> Result<Report
 
 pub(super) fn parts() -> Vec<Part> {
     vec![
-        Part { what: "all sequences of up to three operations, power cuts and kills", run: sequences },
-        Part { what: "all sequences, acknowledged as buffered", run: buffered },
-        Part { what: "crashes within the recovery, and within the recovery from those", run: nested },
-        Part { what: "every call fails in every way, then power cuts and kills", run: faults },
+        Part {
+            name: "log_all_sequences",
+            what: "all sequences of up to three operations, power cuts and kills",
+            run: sequences,
+        },
+        Part {
+            name: "log_all_sequences_buffered",
+            what: "all sequences, acknowledged as buffered",
+            run: buffered,
+        },
+        Part {
+            name: "log_crashes_within_recovery",
+            what: "crashes within the recovery, and within the recovery from those",
+            run: nested,
+        },
+        Part {
+            name: "log_a_fault_at_every_call",
+            what: "every call fails in every way, then power cuts and kills",
+            run: faults,
+        },
     ]
 }

@@ -4,7 +4,7 @@
 //! must find a violation, or it proves nothing.
 
 use crate::fs::SyncSite;
-use crate::sim::{DiskModel, Report, Unwritten, Violation};
+use crate::sim::{After, DiskModel, Explorer, Fail, Report, Unwritten, Violation};
 
 mod file;
 mod log;
@@ -144,17 +144,61 @@ pub fn explore(
         // What one part leaves of its share goes to the next ones.
         let share = left / to_come;
         let (before, progress) = (plan.states - left, std::rc::Rc::clone(&progress));
-        let report = (part.run)(plan, share.max(1), Box::new(move |states| progress(before + states)))?;
+        let progress = Box::new(move |states| progress(before + states));
+        let task = Task { name: part.name, plan, states: share.max(1), progress };
+        let report = (part.run)(task)?;
         left = left.saturating_sub(report.checks);
         outcome.add(part.what, &report);
     }
     Ok(outcome)
 }
 
+/// The exploration that must find a violation if this sync is left out: the store, and the line of its crash matrix.
+pub const fn notices(site: SyncSite) -> (Store, usize) {
+    match site {
+        SyncSite::ReplaceFile
+        | SyncSite::ReplaceDir
+        | SyncSite::PublishFile
+        | SyncSite::PublishDir => (Store::File, 0),
+        SyncSite::QuarantineFile | SyncSite::QuarantineDir => (Store::Log, 2),
+        _ => (Store::Log, 0),
+    }
+}
+
 /// One exploration of a store.
 struct Part {
+    /// The test that explores it, by which a violation is replayed.
+    name: &'static str,
     what: &'static str,
-    run: fn(&Plan, u64, Box<dyn Fn(u64)>) -> Result<Report, Box<Violation>>,
+    run: fn(Task<'_>) -> Result<Report, Box<Violation>>,
+}
+
+/// What an exploration is given.
+struct Task<'a> {
+    name: &'static str,
+    plan: &'a Plan,
+    states: u64,
+    progress: Box<dyn Fn(u64)>,
+}
+
+impl Task<'_> {
+    /// An explorer as all parts have it.
+    fn explorer<S: Clone + 'static, W>(self, check: fn(&After<shape::Entry<S>>) -> Result<(), Fail>) -> Explorer<shape::Entry<S>, W>
+    where
+        shape::Entry<S>: std::fmt::Debug,
+    {
+        let progress = self.progress;
+        let explorer = Explorer::new(self.name)
+            .seed(self.plan.seed)
+            .models(models())
+            .max_states(self.states)
+            .check(check)
+            .on_progress(move |p| progress(p.report.checks));
+        match self.plan.without_sync {
+            Some(site) => explorer.without_sync(site),
+            None => explorer,
+        }
+    }
 }
 
 impl Outcome {

@@ -1,6 +1,8 @@
 //! The tests of the public face, in one binary.
 
 #[cfg(test)]
+mod aio;
+#[cfg(test)]
 mod alloc;
 #[cfg(test)]
 mod codec;

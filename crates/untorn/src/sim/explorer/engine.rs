@@ -182,7 +182,7 @@ impl<'a, V: Value, W> Engine<'a, V, W> {
         let lens = 0..=self.spec.len;
         let per_start: usize = lens.clone().map(|len| self.spec.ops.len().pow(len as u32)).sum();
         self.total = (per_start * self.spec.starts.len() * self.spec.models.len()) as u64;
-        for len in lens.clone() {
+        for len in lens {
             for ops in self.sequences(len) {
                 for start in 0..self.spec.starts.len() {
                     for model in 0..self.spec.models.len() {
@@ -192,7 +192,7 @@ impl<'a, V: Value, W> Engine<'a, V, W> {
             }
         }
         self.phase = "faults";
-        for len in lens.filter(|len| *len <= self.spec.fault_len) {
+        for len in 0..=self.spec.fault_len.unwrap_or(self.spec.len.min(2)) {
             if self.spec.kinds.is_empty() {
                 break;
             }

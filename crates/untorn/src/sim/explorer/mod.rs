@@ -98,7 +98,7 @@ pub struct Explorer<V, W = ()> {
     nested: u32,
     nested_budget: u64,
     kinds: Vec<FaultKind>,
-    fault_len: usize,
+    fault_len: Option<usize>,
     max_states: u64,
     all_up_to: usize,
     random: usize,
@@ -142,7 +142,7 @@ impl<V: Value, W> Explorer<V, W> {
             nested: 0,
             nested_budget: 100_000,
             kinds: Vec::new(),
-            fault_len: 2,
+            fault_len: None,
             max_states: 10_000_000,
             all_up_to: 4096,
             random: 64,
@@ -224,10 +224,11 @@ impl<V: Value, W> Explorer<V, W> {
         self
     }
 
-    /// Up to which length sequences get faults. 2 if not set: the operation that fails, and one on the live handle.
+    /// Up to which length sequences get faults; may be more than the length of those without. If not set, up to 2 of those:
+    /// the operation that fails, and one on the live handle.
     #[must_use]
     pub const fn fault_sequences(mut self, len: usize) -> Self {
-        self.fault_len = len;
+        self.fault_len = Some(len);
         self
     }
 

@@ -1,0 +1,85 @@
+//! The async face: no deadlock with one blocking thread, none on a current-thread runtime, and drops that change nothing.
+
+use untorn::aio::Log;
+use untorn::log::{LogOptions, Upto};
+
+fn runtime(threads: usize) -> tokio::runtime::Runtime {
+    let mut builder = if threads == 0 {
+        tokio::runtime::Builder::new_current_thread()
+    } else {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder.worker_threads(threads);
+        builder
+    };
+    builder.max_blocking_threads(1).enable_time().build().unwrap()
+}
+
+#[test]
+fn one_blocking_thread_serves_all() {
+    for threads in [0, 2] {
+        let dir = tempfile::tempdir().unwrap();
+        runtime(threads).block_on(async {
+            let options = LogOptions::new().segment_bytes(4096).max_group_bytes(256);
+            let (log, _) = Log::open(dir.path(), options).await.unwrap();
+            let tasks: Vec<_> = (0..16_u8)
+                .map(|task| {
+                    let log = log.clone();
+                    tokio::spawn(async move {
+                        for n in 0..25_u8 {
+                            let ticket = log.append(&[task, n]).await.unwrap();
+                            let seq = ticket.seq();
+                            assert_eq!(ticket.await.unwrap(), seq);
+                            if n % 10 == 0 {
+                                log.sync().await.unwrap();
+                            }
+                        }
+                    })
+                })
+                .collect();
+            for task in tasks {
+                task.await.unwrap();
+            }
+            let records = log.read(1, Upto::Durable, usize::MAX).await.unwrap();
+            assert_eq!(records.len(), 400);
+            log.close().await.unwrap();
+        });
+    }
+}
+
+#[test]
+fn a_dropped_future_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    runtime(0).block_on(async {
+        let (log, _) = Log::open(&path, LogOptions::new()).await.unwrap();
+        for n in 0..20_u8 {
+            let mut ticket = Box::pin(log.append(&[n]).await.unwrap());
+            // Polled once, so that it has asked for the sync, then dropped.
+            let polled = tokio::time::timeout(std::time::Duration::ZERO, &mut ticket).await;
+            drop((polled, ticket));
+        }
+        assert_eq!(log.append(b"last").await.unwrap().await.unwrap(), 21);
+        let records = log.read(1, Upto::Durable, usize::MAX).await.unwrap();
+        assert_eq!(records.len(), 21);
+    });
+}
+
+/// A runtime that goes away with a task that it never ran must not leave others waiting for that task.
+#[test]
+fn a_runtime_that_shuts_down_leaves_the_log_usable() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = runtime(0);
+    let (log, _) = first.block_on(Log::open(dir.path(), LogOptions::new())).unwrap();
+    first.block_on(async {
+        // The only blocking thread is busy, so that the log's task stays queued.
+        let (free, busy) = std::sync::mpsc::channel::<()>();
+        let blocked = tokio::task::spawn_blocking(move || busy.recv());
+        let mut ticket = Box::pin(log.append(b"one").await.unwrap());
+        let polled = tokio::time::timeout(std::time::Duration::ZERO, &mut ticket).await;
+        assert!(polled.is_err(), "nobody can have synced it");
+        drop((free, blocked));
+    });
+    first.shutdown_background();
+    let seq = runtime(0).block_on(async { log.append(b"two").await.unwrap().await }).unwrap();
+    assert_eq!(seq, 2);
+}
