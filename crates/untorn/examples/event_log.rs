@@ -14,7 +14,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (log, report) = Log::open(dir, LogOptions::new())?;
     println!("recovered {}..={}", report.first_seq, report.last_seq);
     if let Some(healed) = &report.healed {
-        println!("cut {} bytes that were never acknowledged; copy: {:?}", healed.bytes, healed.quarantine);
+        println!(
+            "cut {} bytes that were never acknowledged; copy: {:?}",
+            healed.bytes, healed.quarantine
+        );
     }
     let mut scan = log.read(log.first_seq(), Upto::Durable)?;
     while let Some(record) = scan.next()? {

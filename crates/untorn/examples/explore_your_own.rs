@@ -25,7 +25,7 @@ fn save(fs: &dyn Fs, text: &str, sync_the_directory: bool) -> io::Result<()> {
 }
 
 /// The note is the last one that was promised, or the one that was being saved.
-fn check(after: &After<&str>) -> Result<(), Fail> {
+fn check(after: &After<&'static str>) -> Result<(), Fail> {
     let found = after.sim().read("/note").unwrap_or_default();
     let found = String::from_utf8_lossy(&found);
     let promised = after.acked().last().copied().unwrap_or("");

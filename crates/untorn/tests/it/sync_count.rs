@@ -175,7 +175,9 @@ fn log_open_clean() {
     assert_eq!(report.last_seq, 1);
     check(&meter, NOTHING, 0, || log.close().unwrap());
     let (log, _) = open(logging(&meter));
-    check(&meter, META.into_iter().chain([(LogFrame, 1)]), 1, || log.append_synced(b"two").unwrap());
+    check(&meter, META.into_iter().chain([(LogFrame, 1)]), 1, || {
+        log.append_synced(b"two").unwrap()
+    });
     check(&meter, [(LogFrame, 1)], 0, || log.append_synced(b"three").unwrap());
     check(&meter, META, 1, || log.close().unwrap());
 }
@@ -338,7 +340,8 @@ fn reading_syncs_nothing() {
 #[test]
 fn state_full() {
     let (_sim, meter) = disk();
-    let (state, _) = State::open("/data/log", logging(&meter).segment_bytes(1024), |_| Ok(())).unwrap();
+    let (state, _) =
+        State::open("/data/log", logging(&meter).segment_bytes(1024), |_| Ok(())).unwrap();
     check(&meter, NOTHING, 0, || state.change(b"change").unwrap());
     check(&meter, [(LogFrame, 1)], 0, || state.full(b"full").unwrap());
     for _ in 0..20 {
