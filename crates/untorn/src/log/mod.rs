@@ -199,10 +199,7 @@ impl Log {
     /// # Errors
     /// As [`append`](Self::append); `InvalidInput` for an empty batch; `TooLarge` from 4 GiB on.
     #[expect(single_use_lifetimes, reason = "an elided one is not allowed here")]
-    pub fn append_batch<'a>(
-        &self,
-        records: impl IntoIterator<Item = &'a [u8]>,
-    ) -> Result<Ticket> {
+    pub fn append_batch<'a>(&self, records: impl IntoIterator<Item = &'a [u8]>) -> Result<Ticket> {
         let records: Vec<&[u8]> = records.into_iter().collect();
         self.put(&records, true)
     }
@@ -235,7 +232,8 @@ impl Log {
     fn wait_for(&self, ticket: &Ticket, timeout: Option<Duration>) -> Result<u64> {
         let inner = &*self.0;
         let group = &*ticket.group;
-        let leads = matches!(inner.options.sync_policy, SyncPolicy::Each | SyncPolicy::Window { .. });
+        let leads =
+            matches!(inner.options.sync_policy, SyncPolicy::Each | SyncPolicy::Window { .. });
         loop {
             if let Some(outcome) = group.outcome() {
                 return match outcome {
@@ -505,7 +503,9 @@ impl Inner {
     fn waiter_error(&self, cause: &Arc<Error>) -> Error {
         match cause.kind() {
             // Withdrawn, cut or closed: the first failure is the whole story.
-            ErrorKind::NoSpace | ErrorKind::Stale if cause.outcome() == crate::Outcome::Unchanged => {
+            ErrorKind::NoSpace | ErrorKind::Stale
+                if cause.outcome() == crate::Outcome::Unchanged =>
+            {
                 Error::share(cause)
             }
             ErrorKind::Poisoned => Error::share(cause),
@@ -528,13 +528,19 @@ impl Inner {
         }
         let limit = self.options.max_record;
         if let Some(large) = records.iter().map(|r| r.len()).find(|&len| len > limit) {
-            let what = format!("a record of {large} bytes is above the limit of {limit} (max_record)");
+            let what =
+                format!("a record of {large} bytes is above the limit of {limit} (max_record)");
             return error(ErrorKind::TooLarge, what);
         }
-        let total: u64 =
-            records.iter().map(|r| (r.len() as u64).saturating_add(8)).fold(256, u64::saturating_add);
+        let total: u64 = records
+            .iter()
+            .map(|r| (r.len() as u64).saturating_add(8))
+            .fold(256, u64::saturating_add);
         if total > format::SEGMENT_MAX {
-            return error(ErrorKind::TooLarge, "a batch must stay below 4 GiB; split it".to_owned());
+            return error(
+                ErrorKind::TooLarge,
+                "a batch must stay below 4 GiB; split it".to_owned(),
+            );
         }
         Ok(())
     }

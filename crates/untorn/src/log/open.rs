@@ -7,7 +7,9 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use super::cut::{CutAt, Home, load, not_ours};
-use super::format::{Ended, FRAME_HEADER, META, Meta, SEGMENT_HEADER, SegmentHeader, segment_name, segment_number};
+use super::format::{
+    Ended, FRAME_HEADER, META, Meta, SEGMENT_HEADER, SegmentHeader, segment_name, segment_number,
+};
 use super::lane::{Current, Lane, own_crc};
 use super::options::{LogOptions, SyncPolicy};
 use super::prepare::{Preparing, usual_len};
@@ -134,9 +136,8 @@ impl Log {
 }
 
 fn checked(path: &Path, mut options: LogOptions) -> Result<LogOptions> {
-    let refuse = |what: &'static str| {
-        Err(Error::new(ErrorKind::InvalidInput, "open log", path, what))
-    };
+    let refuse =
+        |what: &'static str| Err(Error::new(ErrorKind::InvalidInput, "open log", path, what));
     if !(1024..=super::format::SEGMENT_MAX).contains(&options.segment_bytes) {
         return refuse("segment_bytes must be from 1 KiB up to 4 GiB less 1 MiB");
     }
@@ -147,9 +148,11 @@ fn checked(path: &Path, mut options: LogOptions) -> Result<LogOptions> {
         return refuse("an interval of syncs needs sync_thread");
     }
     if options.on_damage == OnDamage::Salvage {
-        return refuse("a log is salvaged into another directory: see Log::salvage, or `untorn recover --salvage`");
+        return refuse(
+            "a log is salvaged into another directory: see Log::salvage, or `untorn recover --salvage`",
+        );
     }
-    options.segment_bytes = options.segment_bytes / 8 * 8;
+    options.segment_bytes &= !7;
     Ok(options)
 }
 
@@ -166,12 +169,7 @@ fn refuse_foreign(dir: &dyn Dir) -> Result<()> {
 }
 
 /// A first segment, then META: who finds no META knows that nothing was ever acknowledged.
-fn create(
-    fs: &Arc<dyn Fs>,
-    dir: &Arc<dyn Dir>,
-    options: &LogOptions,
-    made: bool,
-) -> Result<Meta> {
+fn create(fs: &Arc<dyn Fs>, dir: &Arc<dyn Dir>, options: &LogOptions, made: bool) -> Result<Meta> {
     refuse_lost_meta(&**dir)?;
     let mut random = [0; 20];
     fs.entropy(&mut random).map_err(|e| Error::system("create log", dir.path(), e))?;
@@ -371,4 +369,3 @@ fn build(
     super::thread::start(&log)?;
     Ok(log)
 }
-

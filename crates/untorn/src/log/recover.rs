@@ -183,18 +183,18 @@ impl Route<'_> {
 
     /// Where to start: at the frame that the store names, if it verifies; else at the front.
     fn set_out(&self, last: u64) -> Result<(Vec<Begun>, Walk)> {
-        if let Some(pos) = self.start.filter(|p| p.segment > 0) {
-            if let Some(walk) = self.start_at(pos, last)? {
-                let mut begun = Vec::new();
-                for number in self.meta.front_segment..pos.segment {
-                    let mut window = Window::new(open_segment(self.dir, number, How::Read)?);
-                    match read_header(&mut window)?.1 {
-                        Parsed::Valid(h) => begun.push(Begun { number, first_seq: h.first_seq }),
-                        _ => return Err(damaged(&self.path(number), 0, 0, None, "its header is lost")),
-                    }
+        if let Some(pos) = self.start.filter(|p| p.segment > 0)
+            && let Some(walk) = self.start_at(pos, last)?
+        {
+            let mut begun = Vec::new();
+            for number in self.meta.front_segment..pos.segment {
+                let mut window = Window::new(open_segment(self.dir, number, How::Read)?);
+                match read_header(&mut window)?.1 {
+                    Parsed::Valid(h) => begun.push(Begun { number, first_seq: h.first_seq }),
+                    _ => return Err(damaged(&self.path(number), 0, 0, None, "its header is lost")),
                 }
-                return Ok((begun, walk));
             }
+            return Ok((begun, walk));
         }
         let number = self.meta.front_segment;
         let (len, window, parsed) = self.open(number, last)?;
@@ -279,9 +279,12 @@ pub(super) fn damaged(
     Error::new(ErrorKind::Damaged, "open log", path, what).at(offset)
 }
 
+#[derive(Clone, Copy, Debug)]
 enum Stop {
     /// A seal; the salt that the next segment must have.
-    Sealed { next_salt: u32 },
+    Sealed {
+        next_salt: u32,
+    },
     /// The end that META records.
     Recorded,
     Flaw(&'static str),
@@ -456,10 +459,11 @@ impl Walk {
         if end <= offset {
             return Ok((offset, false));
         }
-        let write_end = match FrameHeader::decode(window.get(offset, FRAME_HEADER)?, segment.salt, offset) {
-            Parsed::Valid(header) => offset.saturating_add(header.frame_len()),
-            _ => offset.saturating_add(FRAME_HEADER as u64),
-        };
+        let write_end =
+            match FrameHeader::decode(window.get(offset, FRAME_HEADER)?, segment.salt, offset) {
+                Parsed::Valid(header) => offset.saturating_add(header.frame_len()),
+                _ => offset.saturating_add(FRAME_HEADER as u64),
+            };
         let bytes = take(window, offset, end)?;
         Ok((end, !looks_torn(&bytes, offset, write_end)))
     }

@@ -48,7 +48,7 @@ impl Drop for Pin {
 
 impl std::fmt::Debug for Pin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pin").field("seq", &self.seq).finish()
+        f.debug_struct("Pin").field("seq", &self.seq).finish_non_exhaustive()
     }
 }
 
@@ -258,10 +258,13 @@ impl Scan {
         if begun.first_seq > self.limit {
             return Ok(false);
         }
-        let file = open_segment(&*self.dir, begun.number, How::Read).map_err(|e| match e.kind() {
-            ErrorKind::NotFound => e.with_kind(ErrorKind::Stale).because("it was dropped meanwhile; read again"),
-            _ => e,
-        })?;
+        let file =
+            open_segment(&*self.dir, begun.number, How::Read).map_err(|e| match e.kind() {
+                ErrorKind::NotFound => {
+                    e.with_kind(ErrorKind::Stale).because("it was dropped meanwhile; read again")
+                }
+                _ => e,
+            })?;
         let path = file.path().to_path_buf();
         let mut window = Window::new(file);
         match read_header(&mut window)? {

@@ -24,7 +24,8 @@ impl Ticket {
     /// ends; whoever leaves the lane wakes those who are registered.
     pub(crate) fn task(&self) -> Option<Task> {
         let inner = &self.log.0;
-        let leads = matches!(inner.options.sync_policy, SyncPolicy::Each | SyncPolicy::Window { .. });
+        let leads =
+            matches!(inner.options.sync_policy, SyncPolicy::Each | SyncPolicy::Window { .. });
         let queue = leads && !inner.task_queued.swap(true, AcqRel);
         queue.then(|| Task { log: self.log.clone() })
     }

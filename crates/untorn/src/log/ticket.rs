@@ -50,7 +50,10 @@ impl Ticket {
 
 impl std::fmt::Debug for Ticket {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Ticket").field("seq", &self.seq).field("done", &self.is_done()).finish()
+        f.debug_struct("Ticket")
+            .field("seq", &self.seq)
+            .field("done", &self.is_done())
+            .finish_non_exhaustive()
     }
 }
 
