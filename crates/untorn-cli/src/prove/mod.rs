@@ -202,10 +202,10 @@ fn prove_all(args: &Prove, run: &Run, out: &Out) -> Result<Vec<Proven>> {
     let mut plan = Plan::new().seed(run.seed).states(args.states.unwrap_or(effort.states));
     if let Some(site) = run.without_sync {
         // Where it must be noticed; if that store is not wanted, everything of the one that is.
-        let (owner, line) = notices(site);
+        let (owner, row) = notices(site);
         if stores.contains(&owner) {
             stores.retain(|store| *store == owner);
-            plan = plan.line(line);
+            plan = plan.line(row);
         }
         // It ends at the first violation; only a sync that nobody misses takes long.
         plan = plan.states(args.states.unwrap_or(CONTROL_STATES)).without_sync(site);

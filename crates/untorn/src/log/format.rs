@@ -13,6 +13,8 @@ pub(super) const META: &str = "META";
 pub(super) const META_LEN: usize = 136;
 pub(super) const SEGMENT_HEADER: usize = 64;
 pub(super) const FRAME_HEADER: usize = 48;
+/// No segment is made smaller, and each is whole before it gets its name.
+pub(super) const SEGMENT_MIN: u64 = 1024;
 /// No segment is larger, so that offsets in it fit 32 bits.
 pub(super) const SEGMENT_MAX: u64 = (1 << 32) - (1 << 20);
 const META_MAGIC: &[u8; 8] = b"UNTORNLM";

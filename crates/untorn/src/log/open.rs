@@ -138,7 +138,7 @@ impl Log {
 fn checked(path: &Path, mut options: LogOptions) -> Result<LogOptions> {
     let refuse =
         |what: &'static str| Err(Error::new(ErrorKind::InvalidInput, "open log", path, what));
-    if !(1024..=super::format::SEGMENT_MAX).contains(&options.segment_bytes) {
+    if !(super::format::SEGMENT_MIN..=super::format::SEGMENT_MAX).contains(&options.segment_bytes) {
         return refuse("segment_bytes must be from 1 KiB up to 4 GiB less 1 MiB");
     }
     if options.max_record > RECORD_MAX {

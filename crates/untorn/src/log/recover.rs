@@ -13,8 +13,8 @@ use std::sync::Arc;
 use super::LogPos;
 use super::cursor::{Cursor, Found, read_header};
 use super::format::{
-    Ended, FRAME_HEADER, FrameHeader, FrameKind, Meta, Parsed, SEGMENT_HEADER, SegmentHeader,
-    segment_name, segment_number,
+    Ended, FRAME_HEADER, FrameHeader, FrameKind, Meta, Parsed, SEGMENT_HEADER, SEGMENT_MIN,
+    SegmentHeader, segment_name, segment_number,
 };
 use super::verdict::{Facts, Verdict, judge, looks_torn};
 use super::window::Window;
@@ -167,6 +167,11 @@ impl Route<'_> {
         let mut empty = 0_u32;
         for &number in numbers.iter().rev() {
             let mut window = Window::new(open_segment(self.dir, number, How::Read)?);
+            let (len, _) = read_header(&mut window)?;
+            if len < SEGMENT_MIN {
+                let why = "the file is shorter than a segment is ever made: somebody cut it";
+                return Err(damaged(&self.path(number), len, 0, None, why));
+            }
             if window.first_nonzero(0)?.is_some() {
                 if empty > 1 {
                     let lost = number.saturating_add(1);
@@ -461,7 +466,9 @@ impl Walk {
         }
         let write_end =
             match FrameHeader::decode(window.get(offset, FRAME_HEADER)?, segment.salt, offset) {
-                Parsed::Valid(header) => offset.saturating_add(header.frame_len()),
+                Parsed::Valid(header) => offset
+                    .saturating_add(FRAME_HEADER as u64)
+                    .saturating_add(u64::from(header.body_len)),
                 _ => offset.saturating_add(FRAME_HEADER as u64),
             };
         let bytes = take(window, offset, end)?;
