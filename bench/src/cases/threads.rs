@@ -17,8 +17,9 @@ const TURNS: usize = 2;
 pub fn run(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> {
     let record = pattern(SIZE);
     let mut raw = Raw::new(scratch.path("raw"), frame_len(1, SIZE))?;
-    let mut contestants: Vec<Box<dyn Contestant>> =
-        vec![Box::new(Untorn::open(&scratch.path("untorn"))?)];
+    let untorn = Untorn::open(&scratch.path("untorn"))?;
+    let log = untorn.0.clone();
+    let mut contestants: Vec<Box<dyn Contestant>> = vec![Box::new(untorn)];
     contestants.extend(rivals(scratch)?);
     let mut pairs: BTreeMap<(usize, &str), Pair> = BTreeMap::new();
     for _ in 0..args.rounds {
@@ -27,6 +28,7 @@ pub fn run(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> {
         for threads in THREADS {
             let mut rates = vec![(0.0, 0.0); contestants.len()];
             let mut latencies = Vec::new();
+            let before = log.stats();
             for _ in 0..TURNS {
                 for (contestant, (ops, time)) in contestants.iter().zip(&mut rates) {
                     let lap = together(threads, args.time(200), &|| contestant.commit(&record))?;
@@ -42,6 +44,9 @@ pub fn run(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> {
             if threads == 1 {
                 one_writer = rates[0];
             }
+            let after = log.stats();
+            let records = (after.appends - before.appends) as f64;
+            let per_sync = records / (after.syncs - before.syncs) as f64;
             let mut push = |what, value, beside| {
                 pairs.entry((threads, what)).or_default().push(value, beside);
             };
@@ -50,6 +55,7 @@ pub fn run(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> {
             for (rival, rate) in contestants.iter().zip(&rates).skip(1) {
                 push(rival.name(), rates[0], *rate);
             }
+            push("records per sync / threads", per_sync, threads as f64);
             push("p99 / two raw syncs", quantile(&latencies, 0.99) * 1e6, 2e6 * sync);
         }
     }
@@ -62,6 +68,7 @@ pub fn run(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> {
             "records/s / one writer" if *threads == 1 => continue,
             "p99 / two raw syncs" if *threads <= 16 => (*what, "us", Target::AtMost(3.0)),
             "p99 / two raw syncs" => (*what, "us", Target::None),
+            "records per sync / threads" => (*what, "", Target::None),
             "okaywal" => ("records/s / okaywal", "records/s", Target::None),
             "raft-engine" => ("records/s / raft-engine", "records/s", Target::None),
             what => (what, "records/s", Target::None),
