@@ -7,12 +7,13 @@ use crate::Result;
 use crate::cases::NAMES;
 
 const USAGE: &str = "\
-usage: untorn-bench [CASE]... [--dir DIR] [--rounds N] [--quick] [--json]
+usage: untorn-bench [CASE]... [--dir DIR] [--rounds N] [--quick] [--awake] [--json]
 
   CASE        single, threads, window, buffered, replay, rolls, open; all by default
   --dir DIR   where the files go, and are removed from; the current directory by default
   --rounds N  interleaved rounds of each case; 7 by default, 3 with --quick
   --quick     less of everything: to see that it runs, not to quote
+  --awake     keeps the processors from idling meanwhile (needs chrt): see README.md
   --json      one object instead of the table";
 
 /// What to run, and how much of it.
@@ -22,6 +23,7 @@ pub struct Args {
     pub dir: PathBuf,
     pub rounds: usize,
     pub quick: bool,
+    pub awake: bool,
     pub json: bool,
 }
 
@@ -33,6 +35,7 @@ impl Args {
             dir: PathBuf::from("."),
             rounds: 0,
             quick: false,
+            awake: false,
             json: false,
         };
         let mut args = args.into_iter();
@@ -42,6 +45,7 @@ impl Args {
                 "--dir" => parsed.dir = PathBuf::from(value()?),
                 "--rounds" => parsed.rounds = value()?.parse()?,
                 "--quick" => parsed.quick = true,
+                "--awake" => parsed.awake = true,
                 "--json" => parsed.json = true,
                 "--help" | "-h" => {
                     println!("{USAGE}");

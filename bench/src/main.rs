@@ -2,6 +2,7 @@
 
 mod alloc;
 mod args;
+mod awake;
 mod cases;
 mod contestants;
 mod measure;
@@ -13,6 +14,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use args::Args;
+use awake::Awake;
 use report::Report;
 use scratch::Scratch;
 
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
 
 fn run() -> Result<()> {
     let Some(args) = Args::parse(std::env::args().skip(1))? else { return Ok(()) };
+    let _awake = args.awake.then(Awake::start).transpose()?;
     let mut report = Report::new(args.json, args.rounds, args.quick);
     report.begin();
     let started = Instant::now();
