@@ -150,7 +150,10 @@ mod tests {
             for at in [0, 1, 6, PIECE - 1, PIECE, 2 * PIECE, 3 * PIECE + 4] {
                 if at < len {
                     bytes[at] = 1;
-                    assert_eq!((first_not_zero(&bytes), last_not_zero(&bytes)), (Some(at), Some(at)));
+                    assert_eq!(
+                        (first_not_zero(&bytes), last_not_zero(&bytes)),
+                        (Some(at), Some(at))
+                    );
                     bytes[len - 1] = 2;
                     bytes[0] = 3;
                     assert_eq!(first_not_zero(&bytes), Some(0));
