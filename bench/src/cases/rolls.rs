@@ -24,8 +24,8 @@ pub fn run(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> {
     let mut disk = 0;
     let started = Instant::now();
     while started.elapsed() < args.time(20_000) {
-        raws.add(alone(args.time(100), 1, || raw.commit())?);
-        commits.add(alone(args.time(400), 1, || Ok(log.append_synced(&record)?))?);
+        raws.add(alone(args.time(30), 1, || raw.commit())?);
+        commits.add(alone(args.time(120), 1, || Ok(log.append_synced(&record)?))?);
         disk = disk.max(bytes(&dir)?);
         let before = Instant::now();
         log.truncate_front(log.durable_seq().saturating_sub(keep).max(1))?;
