@@ -9,6 +9,7 @@
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 use std::sync::{Arc, PoisonError};
 
+use super::company::Company;
 use super::cut::{CutAt, Home};
 use super::format::{
     Ended, FRAME_HEADER, FrameHeader, FrameKind, Meta, SEGMENT_HEADER, SegmentHeader, seed,
@@ -49,6 +50,7 @@ pub(super) struct Lane {
     pub(super) vouched: u64,
     /// Something is written that no sync covers.
     pub(super) dirty: bool,
+    pub(super) company: Company,
 }
 
 /// How far to drive.
@@ -123,7 +125,11 @@ impl Inner {
             let written = self.write(lane, pending);
             flight.group = None;
             match written {
-                Ok(frame) => group.complete(Ok(frame)),
+                Ok(frame) => {
+                    let waiting = group.waiting();
+                    group.complete(Ok(frame));
+                    lane.company.expected = waiting.saturating_add(self.waiting_next());
+                }
                 Err(e) => self.fail_all(Some(&group), e),
             }
         }
@@ -209,6 +215,7 @@ impl Inner {
         }
         let took = lane.home.fs.monotonic().saturating_sub(started);
         lane.dirty = false;
+        lane.company.sync = took;
         lane.current.header_synced = true;
         let before = self.durable.swap(target, AcqRel);
         let mut stats = self.stats();

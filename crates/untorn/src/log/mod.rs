@@ -44,6 +44,7 @@ use crate::commit::{Claim, Poison};
 use crate::fs::Dir;
 use crate::{Durability, Error, ErrorKind, Result};
 
+mod company;
 mod cursor;
 mod cut;
 mod format;
@@ -244,7 +245,7 @@ impl Log {
             group.enter();
             let woken = match inner.try_lane().filter(|_| leads) {
                 Some(mut lane) => {
-                    inner.wait_for_company();
+                    inner.wait_for_company(&mut lane);
                     inner.drive(&mut lane, Until::Group(group));
                     inner.prepare_ahead(&mut lane);
                     Woken::Done
@@ -492,8 +493,10 @@ impl Inner {
     }
 
     /// With a window: waits until enough is pending, or for so long.
-    fn wait_for_company(&self) {
-        let SyncPolicy::Window { delay, bytes } = self.options.sync_policy else { return };
+    fn wait_for_company(&self, lane: &mut Lane) {
+        let SyncPolicy::Window { delay, bytes } = self.options.sync_policy else {
+            return self.gather(lane);
+        };
         let queue = self.queue();
         let waited =
             self.room.wait_timeout_while(queue, delay, |queue| queue.pending_bytes < bytes);

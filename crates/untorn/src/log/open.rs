@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
+use super::company::Company;
 use super::cut::{CutAt, Home, load, not_ours};
 use super::format::{
     Ended, FRAME_HEADER, META, Meta, SEGMENT_HEADER, SegmentHeader, segment_name, segment_number,
@@ -341,6 +342,7 @@ fn build(
         preparing: None,
         vouched,
         dirty: false,
+        company: Company::default(),
     };
     let inner = Inner {
         path: path.to_path_buf(),
