@@ -36,7 +36,7 @@ impl Inner {
         }
         let next = self.queue().groups.front().map(|pending| Arc::clone(&pending.group));
         let Some(next) = next else { return };
-        let here = next.gather(expected, LONGEST.min(lane.company.sync / 2));
+        let here = next.gather(expected, LONGEST.min(lane.company.sync.div_f32(2.0)));
         let gathered = here >= expected.div_ceil(2);
         lane.company.fruitless = if gathered { 0 } else { fruitless.saturating_add(1) };
     }

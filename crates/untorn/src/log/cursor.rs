@@ -151,7 +151,7 @@ impl Cursor {
             if bytes.starts_with(&[0; 8]) {
                 // No header begins with zero (L1): on to the next byte that is none.
                 let Some(next) = self.window.first_nonzero(at)? else { break };
-                at = at.saturating_add(next.saturating_sub(at) / 8 * 8);
+                at = at.saturating_add(next.saturating_sub(at) & !7);
                 continue;
             }
             match FrameHeader::decode(bytes, self.segment.salt, at) {

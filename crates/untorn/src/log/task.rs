@@ -43,7 +43,7 @@ impl Task {
         // From here on a new one may be queued: what is appended after this task's last look needs it.
         inner.task_queued.store(false, Release);
         if let Some(mut lane) = inner.try_lane() {
-            inner.wait_for_company();
+            inner.wait_for_company(&mut lane);
             inner.drive(&mut lane, Until::Empty);
             inner.prepare_ahead(&mut lane);
         }

@@ -125,9 +125,8 @@ impl Group {
         let mut state = self.lock();
         if state.waiting < wanted && !longest.is_zero() {
             state.wanted = wanted;
-            let waited =
-                self.gathered.wait_timeout_while(state, longest, |s| s.waiting < s.wanted);
-            (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            let result = self.gathered.wait_timeout_while(state, longest, |s| s.waiting < s.wanted);
+            (state, _) = result.unwrap_or_else(PoisonError::into_inner);
             state.wanted = 0;
         }
         state.waiting

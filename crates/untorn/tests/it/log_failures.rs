@@ -293,9 +293,9 @@ fn the_worked_table_of_torn_and_damaged() {
         log.close().unwrap();
         let sim = sim.kill();
         if zeroed {
-            zero(&sim, pos.frame, 200)
+            zero(&sim, pos.frame, 200);
         } else {
-            flip(&sim, pos.frame + 60)
+            flip(&sim, pos.frame + 60);
         }
         check_row(&sim, &Says::Damaged(4, 5));
     }
