@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use untorn::ErrorKind;
 use untorn::fs::SyncSite;
-use untorn::proof::{self, Outcome, Plan, Store};
+use untorn::proof::{self, Outcome, Plan, Store, notices};
 use untorn::sim::Report;
 
 use crate::args::{Prove, ProveChild};
@@ -196,11 +196,17 @@ fn prove_all(args: &Prove, run: &Run, out: &Out) -> Result<Vec<Proven>> {
     let wanted = |store: &Store| {
         args.stores.is_empty() || args.stores.iter().any(|name| name == store.name())
     };
-    let stores: Vec<Store> = Store::ALL.into_iter().filter(wanted).collect();
+    let mut stores: Vec<Store> = Store::ALL.into_iter().filter(wanted).collect();
     let effort = if args.quick { QUICK } else { USUAL };
     let live = Live::new(out.json());
     let mut plan = Plan::new().seed(run.seed).states(args.states.unwrap_or(effort.states));
     if let Some(site) = run.without_sync {
+        // Where it must be noticed; if that store is not wanted, everything of the one that is.
+        let (owner, row) = notices(site);
+        if stores.contains(&owner) {
+            stores.retain(|store| *store == owner);
+            plan = plan.line(row);
+        }
         // It ends at the first violation; only a sync that nobody misses takes long.
         plan = plan.states(args.states.unwrap_or(CONTROL_STATES)).without_sync(site);
     }

@@ -38,8 +38,7 @@ impl Log {
     pub async fn open(path: impl AsRef<Path>, options: LogOptions) -> Result<(Self, LogReport)> {
         let path = path.as_ref().to_path_buf();
         let given = path.clone();
-        let (log, report) =
-            blocking(&given, move || crate::log::Log::open(path, options)).await?;
+        let (log, report) = blocking(&given, move || crate::log::Log::open(path, options)).await?;
         Ok((Self(log), report))
     }
 

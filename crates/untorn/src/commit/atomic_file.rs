@@ -191,12 +191,11 @@ impl AtomicFile {
         // Where the umask decides, the file is created with what it leaves of 0666: nobody can open it then who could not
         // open it later. Else nobody but its owner may, since the final mode may be as strict.
         let temp = Temp::create(fs, &to.dir, &to.name, known_mode.map_or(0o666, |_| 0o600))?;
-        let mode = match known_mode {
-            Some(mode) => mode,
-            None => {
-                let stat = temp.file().stat();
-                stat.map_err(|e| Error::system("look at", temp.file().path(), e))?.mode
-            }
+        let mode = if let Some(mode) = known_mode {
+            mode
+        } else {
+            let stat = temp.file().stat();
+            stat.map_err(|e| Error::system("look at", temp.file().path(), e))?.mode
         };
         let durability = options.durability;
         let buffer = Vec::new();
@@ -210,15 +209,15 @@ impl AtomicFile {
         let fail = |e| Error::system("keep the attributes of", &self.to.path(), e);
         let mut mode = options.mode.unwrap_or(old.mode);
         let new = file.stat().map_err(fail)?;
-        if (new.uid, new.gid) != (old.uid, old.gid) {
-            if let Err(e) = file.set_owner(old.uid, old.gid) {
-                if strict {
-                    return Err(fail(e));
-                }
-                // The group alone is often allowed. Under another owner the set-id bits would mean something else.
-                drop(file.set_owner(new.uid, old.gid));
-                mode &= 0o777;
+        if (new.uid, new.gid) != (old.uid, old.gid)
+            && let Err(e) = file.set_owner(old.uid, old.gid)
+        {
+            if strict {
+                return Err(fail(e));
             }
+            // The group alone is often allowed. Under another owner the set-id bits would mean something else.
+            drop(file.set_owner(new.uid, old.gid));
+            mode &= 0o777;
         }
         let attributes = self.to.dir.open(&self.to.name, How::Read).and_then(|old| old.xattrs());
         let kept = attributes.and_then(|attributes| {
@@ -313,12 +312,19 @@ impl io::Write for AtomicFile {
 /// Says why a rename into place cannot work here, where that is known.
 fn explain(error: Error, target: &Path) -> Error {
     use std::error::Error as _;
-    let errno = error.source().and_then(|s| s.downcast_ref::<io::Error>()).and_then(io::Error::raw_os_error);
+    let errno = error
+        .source()
+        .and_then(|s| s.downcast_ref::<io::Error>())
+        .and_then(io::Error::raw_os_error);
     let busy = rustix::io::Errno::BUSY.raw_os_error();
     let crosses = rustix::io::Errno::XDEV.raw_os_error();
     let why = match errno {
-        Some(e) if e == busy => "it is a mount point of its own, which cannot be renamed over; mount its directory instead",
-        Some(e) if e == crosses => "its directory spans file systems, so nothing can be renamed into place there",
+        Some(e) if e == busy => {
+            "it is a mount point of its own, which cannot be renamed over; mount its directory instead"
+        }
+        Some(e) if e == crosses => {
+            "its directory spans file systems, so nothing can be renamed into place there"
+        }
         _ => return error.with_path(target),
     };
     error

@@ -49,14 +49,17 @@ impl Claim {
             let named = dir.stat(OsStr::new(LOCK)).and_then(|s| Ok(s.same_inode(&file.stat()?)));
             if named.unwrap_or(false) {
                 let what = match Holder::read(&*file) {
-                    Some(holder) => format!("{holder} has it open; stop that process, or wait for it"),
+                    Some(holder) => {
+                        format!("{holder} has it open; stop that process, or wait for it")
+                    }
                     None => "another process has it open; stop it, or wait for it".to_owned(),
                 };
                 return Err(Error::new(ErrorKind::Locked, "lock", &path, what));
             }
             // The file was unlinked or replaced between open and lock: not the lock of this directory any more.
         }
-        let what = "the lock file is replaced again and again; does something else clean this directory?";
+        let what =
+            "the lock file is replaced again and again; does something else clean this directory?";
         Err(Error::new(ErrorKind::Locked, "lock", &path, what))
     }
 }
@@ -91,9 +94,8 @@ impl Holder {
         let mut text = [0; TEXT_MAX];
         let len = file.read_at(&mut text, 0).ok()?;
         let text = std::str::from_utf8(text.get(..len)?).ok()?;
-        let field = |name: &str| {
-            text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
-        };
+        let field =
+            |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         Some(Self {
             pid: field("pid")?.parse().ok()?,
             host: field("host")?.chars().filter(|c| !c.is_control()).collect(),

@@ -30,10 +30,10 @@ pub use claim::{Holder, holder};
 pub(crate) use poison::Poison;
 pub use probe::{Probe, probe, probe_with};
 pub(crate) use quarantine::{Cut, Quarantine};
-pub use replace::{create_new, create_new_with, replace, replace_with};
 pub(crate) use replace::{Sites, replace_in};
-pub use sweep::{SweepReport, sweep, sweep_with};
+pub use replace::{create_new, create_new_with, replace, replace_with};
 pub(crate) use sweep::sweep_store;
+pub use sweep::{SweepReport, sweep, sweep_with};
 pub(crate) use temp::{Temp, is_temp_name};
 
 /// Syncs a file's bytes and size. An error is final for the handle: the caller poisons it.

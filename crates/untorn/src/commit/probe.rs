@@ -57,8 +57,7 @@ pub fn probe(path: impl AsRef<Path>) -> Result<Probe> {
 pub fn probe_with(path: impl AsRef<Path>, fs: &dyn Fs) -> Result<Probe> {
     let path = path.as_ref();
     let dir = fs.open_dir(path).map_err(|e| Error::system("probe", path, e))?;
-    let file_system =
-        dir.file_system().map_err(|e| Error::system("probe", path, e))?;
+    let file_system = dir.file_system().map_err(|e| Error::system("probe", path, e))?;
     let is = |names: &[&str]| Some(names.contains(&file_system.as_str()));
     Ok(Probe {
         locks: locks(fs, &dir)?,
@@ -77,7 +76,9 @@ pub fn probe_with(path: impl AsRef<Path>, fs: &dyn Fs) -> Result<Probe> {
 fn granted(answer: std::io::Result<()>) -> Option<bool> {
     match answer {
         Ok(()) => Some(true),
-        Err(e) if cannot(&e) || e.raw_os_error() == Some(rustix::io::Errno::XDEV.raw_os_error()) => {
+        Err(e)
+            if cannot(&e) || e.raw_os_error() == Some(rustix::io::Errno::XDEV.raw_os_error()) =>
+        {
             Some(false)
         }
         Err(_) => None,

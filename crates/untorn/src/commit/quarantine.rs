@@ -58,8 +58,7 @@ impl Quarantine<'_> {
         let mut note_name = name.clone();
         note_name.push(NOTE);
         self.copy(&dir, &note_name, |temp| {
-            temp.write_at(note.as_bytes(), 0)
-                .map_err(|e| Error::system("write", temp.path(), e))
+            temp.write_at(note.as_bytes(), 0).map_err(|e| Error::system("write", temp.path(), e))
         })?;
         sync_dir(&*dir, SyncSite::QuarantineDir)?;
         prune(&*dir, &name)?;

@@ -46,11 +46,7 @@ pub fn replace(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
 ///
 /// # Errors
 /// As [`replace`].
-pub fn replace_with(
-    path: impl AsRef<Path>,
-    bytes: &[u8],
-    options: &ReplaceOptions,
-) -> Result<()> {
+pub fn replace_with(path: impl AsRef<Path>, bytes: &[u8], options: &ReplaceOptions) -> Result<()> {
     let mut file = AtomicFile::with(path, options)?;
     file.write_whole(bytes)?;
     file.commit()
@@ -114,7 +110,13 @@ pub(crate) fn replace_in(
 ) -> Result<()> {
     let temp = Temp::create(fs, dir, name, 0o600)?;
     temp.file().write_at(bytes, 0).map_err(|e| Error::system("write", temp.file().path(), e))?;
-    publish(temp, &Place { dir: Arc::clone(dir), name: name.to_os_string() }, Rename::Replace, Durability::Synced, sites)?;
+    publish(
+        temp,
+        &Place { dir: Arc::clone(dir), name: name.to_os_string() },
+        Rename::Replace,
+        Durability::Synced,
+        sites,
+    )?;
     Ok(())
 }
 

@@ -81,7 +81,8 @@ impl Temp {
             Err(e) => {
                 let here = self.dir.stat(&self.name);
                 let here = here.and_then(|stat| Ok(stat.same_inode(&self.file.stat()?)));
-                let outcome = if here.unwrap_or(false) { Outcome::Unchanged } else { Outcome::Unknown };
+                let outcome =
+                    if here.unwrap_or(false) { Outcome::Unchanged } else { Outcome::Unknown };
                 return Err(fail(e).with_outcome(outcome));
             }
         }
@@ -128,9 +129,9 @@ pub(crate) fn locked_and_named(
 }
 
 fn name_for(target: &OsStr, random: u64) -> OsString {
-    let keep = NAME_MAX - 2 - RANDOM_HEX - SUFFIX.len();
+    const KEEP: usize = NAME_MAX - 2 - RANDOM_HEX - SUFFIX.len();
     let target = target.as_bytes();
-    let target = target.get(..keep).unwrap_or(target);
+    let target = target.get(..KEEP).unwrap_or(target);
     let mut name = Vec::with_capacity(NAME_MAX);
     name.push(b'.');
     name.extend_from_slice(target);
@@ -142,7 +143,7 @@ fn name_for(target: &OsStr, random: u64) -> OsString {
 /// Whether a name is one that [`Temp`] gives.
 pub(crate) fn is_temp_name(name: &OsStr) -> bool {
     let Some(rest) = name.as_bytes().strip_suffix(SUFFIX) else { return false };
-    let Some(split) = rest.len().checked_sub(RANDOM_HEX + 1) else { return false };
+    let Some(split) = rest.len().checked_sub(RANDOM_HEX.saturating_add(1)) else { return false };
     let (target, random) = rest.split_at(split);
     target.starts_with(b".")
         && random.first() == Some(&b'.')
@@ -165,7 +166,9 @@ mod tests {
 
     #[test]
     fn foreign_names_are_not_ours() {
-        for name in ["", "x.tmp", ".x.untorn-tmp", ".x.123.untorn-tmp", "x.0123456789abcdef.untorn-tmp"] {
+        for name in
+            ["", "x.tmp", ".x.untorn-tmp", ".x.123.untorn-tmp", "x.0123456789abcdef.untorn-tmp"]
+        {
             assert!(!is_temp_name(OsStr::new(name)), "{name}");
         }
         assert!(!is_temp_name(OsStr::new(".x.0123456789abcdeg.untorn-tmp")));

@@ -148,6 +148,12 @@ impl Cursor {
         let mut at = self.offset;
         while at.saturating_add(FRAME_HEADER as u64) <= self.len {
             let bytes = self.window.get(at, FRAME_HEADER)?;
+            if bytes.starts_with(&[0; 8]) {
+                // No header begins with zero (L1): on to the next byte that is none.
+                let Some(next) = self.window.first_nonzero(at)? else { break };
+                at = at.saturating_add(next.saturating_sub(at) & !7);
+                continue;
+            }
             match FrameHeader::decode(bytes, self.segment.salt, at) {
                 Parsed::Invalid => {}
                 parsed => found(at, parsed),

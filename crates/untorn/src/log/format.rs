@@ -13,6 +13,8 @@ pub(super) const META: &str = "META";
 pub(super) const META_LEN: usize = 136;
 pub(super) const SEGMENT_HEADER: usize = 64;
 pub(super) const FRAME_HEADER: usize = 48;
+/// No segment is made smaller, and each is whole before it gets its name.
+pub(super) const SEGMENT_MIN: u64 = 1024;
 /// No segment is larger, so that offsets in it fit 32 bits.
 pub(super) const SEGMENT_MAX: u64 = (1 << 32) - (1 << 20);
 const META_MAGIC: &[u8; 8] = b"UNTORNLM";
@@ -271,8 +273,7 @@ impl FrameHeader {
             3 => FrameKind::Seal { next_salt: extra },
             _ => return None,
         };
-        let header =
-            Self { kind, body_len, record_count, first_seq, durable_seq, prev, salt, crc };
+        let header = Self { kind, body_len, record_count, first_seq, durable_seq, prev, salt, crc };
         let bodiless = !matches!(kind, FrameKind::Data { .. });
         if own_salt != salt || (bodiless && (body_len, record_count) != (0, 0)) {
             return Some(Parsed::Invalid);
@@ -398,7 +399,8 @@ mod tests {
 
     fn hex(text: &str) -> Vec<u8> {
         let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
-        let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+        let byte =
+            |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
         digits.chunks(2).map(byte).collect()
     }
 
@@ -510,7 +512,9 @@ mod tests {
         use std::ffi::OsStr;
         assert_eq!(segment_name(255), "00000000000000ff.seg");
         assert_eq!(segment_number(OsStr::new("00000000000000ff.seg")), Some(255));
-        for bad in ["0000000000000000.seg", "ff.seg", "00000000000000FF.seg", "x", "+0000000000000ff.seg"] {
+        for bad in
+            ["0000000000000000.seg", "ff.seg", "00000000000000FF.seg", "x", "+0000000000000ff.seg"]
+        {
             assert_eq!(segment_number(OsStr::new(bad)), None, "{bad}");
         }
     }

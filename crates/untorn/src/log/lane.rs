@@ -6,9 +6,10 @@
 //! - W3 A segment's header is written only after the sync of the seal that leads to it.
 //! - W4 After a failed write or sync the handle is poisoned, and every group that was taken out is completed.
 
-use std::sync::{Arc, PoisonError};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
+use std::sync::{Arc, PoisonError};
 
+use super::company::Company;
 use super::cut::{CutAt, Home};
 use super::format::{
     Ended, FRAME_HEADER, FrameHeader, FrameKind, Meta, SEGMENT_HEADER, SegmentHeader, seed,
@@ -49,6 +50,7 @@ pub(super) struct Lane {
     pub(super) vouched: u64,
     /// Something is written that no sync covers.
     pub(super) dirty: bool,
+    pub(super) company: Company,
 }
 
 /// How far to drive.
@@ -123,7 +125,11 @@ impl Inner {
             let written = self.write(lane, pending);
             flight.group = None;
             match written {
-                Ok(frame) => group.complete(Ok(frame)),
+                Ok(frame) => {
+                    let waiting = group.waiting();
+                    group.complete(Ok(frame));
+                    lane.company.expected = waiting.saturating_add(self.waiting_next());
+                }
                 Err(e) => self.fail_all(Some(&group), e),
             }
         }
@@ -171,10 +177,11 @@ impl Inner {
         let bytes = pending.buffer.get(skip..).unwrap_or_default();
         if let Err(e) = current.file.write_at(bytes, at) {
             let error = Error::system("append to", current.file.path(), e).at(at);
-            return Err(self.withdraw(lane, pending, begun, error));
+            return Err(self.withdraw(lane, pending.first_seq, begun.is_some(), error));
         }
         if let Some(new) = begun {
-            self.segments().push(Begun { number: new.header.number, first_seq: new.header.first_seq });
+            self.segments()
+                .push(Begun { number: new.header.number, first_seq: new.header.first_seq });
             lane.current = new;
         }
         lane.current.offset = frame.end;
@@ -202,15 +209,17 @@ impl Inner {
         let started = lane.home.fs.monotonic();
         let target = self.written.load(Acquire);
         if let Err(e) = commit::sync_data(&*lane.current.file, SyncSite::LogFrame) {
-            self.stats().sync_errors += 1;
+            let mut stats = self.stats();
+            stats.sync_errors = stats.sync_errors.saturating_add(1);
             return Err(e);
         }
         let took = lane.home.fs.monotonic().saturating_sub(started);
         lane.dirty = false;
+        lane.company.sync = took;
         lane.current.header_synced = true;
         let before = self.durable.swap(target, AcqRel);
         let mut stats = self.stats();
-        stats.syncs += 1;
+        stats.syncs = stats.syncs.saturating_add(1);
         stats.sync_micros.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
         stats.records_per_sync.add(target.saturating_sub(before));
         Ok(())
@@ -220,22 +229,22 @@ impl Inner {
     fn withdraw(
         &self,
         lane: &mut Lane,
-        pending: Pending,
-        begun: Option<Current>,
+        first_seq: u64,
+        begins_segment: bool,
         error: Error,
     ) -> Error {
         if error.kind() != ErrorKind::NoSpace {
             return error.with_outcome(Outcome::Unknown);
         }
         let mut queue = self.queue();
-        if begun.is_some() {
+        if begins_segment {
             // The seal before the segment that could not begin goes too.
             if let Some((offset, chain)) = lane.current.seal.take() {
                 lane.current.offset = offset;
                 lane.current.chain = chain;
             }
         }
-        let last_seq = pending.first_seq.saturating_sub(1);
+        let last_seq = first_seq.saturating_sub(1);
         if let Err(e) = self.cut_here(lane, &mut queue, last_seq, None) {
             return e.with_outcome(Outcome::Unknown);
         }
@@ -303,7 +312,10 @@ impl Inner {
         let number = {
             let queue = self.queue();
             let served = queue.ready.as_ref().is_some_and(|r| r.len >= needs);
-            if served || queue.tail.len >= needs && queue.tail.begins.is_some() || !queue.groups.is_empty() {
+            if served
+                || queue.tail.len >= needs && queue.tail.begins.is_some()
+                || !queue.groups.is_empty()
+            {
                 return Ok(()); // someone else came first
             }
             // An unbegun segment that is too short is replaced by a longer one.
@@ -311,7 +323,11 @@ impl Inner {
             queue.tail.segment.saturating_add(next)
         };
         let len = usual_len(number, self.options.segment_bytes).max(needs.next_multiple_of(4096));
-        let len = if needs <= self.options.segment_bytes { len.min(self.options.segment_bytes) } else { len };
+        let len = if needs <= self.options.segment_bytes {
+            len.min(self.options.segment_bytes)
+        } else {
+            len
+        };
         self.prepare(lane, number, len, false)
     }
 
@@ -359,7 +375,7 @@ impl Inner {
         let durable = self.acknowledged();
         let mut queue = self.queue();
         let current = &mut lane.current;
-        let room = current.offset.saturating_add(2 * FRAME_HEADER as u64) <= current.len;
+        let room = current.offset.saturating_add(const { 2 * FRAME_HEADER as u64 }) <= current.len;
         let idle = queue.groups.is_empty() && current.seal.is_none();
         if lane.vouched >= durable || !idle || !room || self.poison.is_set() {
             return Ok(());

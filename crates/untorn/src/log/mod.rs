@@ -44,6 +44,7 @@ use crate::commit::{Claim, Poison};
 use crate::fs::Dir;
 use crate::{Durability, Error, ErrorKind, Result};
 
+mod company;
 mod cursor;
 mod cut;
 mod format;
@@ -204,10 +205,7 @@ impl Log {
     /// # Errors
     /// As [`append`](Self::append); `InvalidInput` for an empty batch; `TooLarge` from 4 GiB on.
     #[expect(single_use_lifetimes, reason = "an elided one is not allowed here")]
-    pub fn append_batch<'a>(
-        &self,
-        records: impl IntoIterator<Item = &'a [u8]>,
-    ) -> Result<Ticket> {
+    pub fn append_batch<'a>(&self, records: impl IntoIterator<Item = &'a [u8]>) -> Result<Ticket> {
         let records: Vec<&[u8]> = records.into_iter().collect();
         self.put(&records, true)
     }
@@ -245,7 +243,8 @@ impl Log {
     fn wait_for(&self, ticket: &Ticket, timeout: Option<Duration>) -> Result<u64> {
         let inner = &*self.0;
         let group = &*ticket.group;
-        let leads = matches!(inner.options.sync_policy, SyncPolicy::Each | SyncPolicy::Window { .. });
+        let leads =
+            matches!(inner.options.sync_policy, SyncPolicy::Each | SyncPolicy::Window { .. });
         loop {
             if let Some(outcome) = group.outcome() {
                 return match outcome {
@@ -258,7 +257,7 @@ impl Log {
             let lane = if leads { inner.try_lane() } else { None };
             let woken = match lane {
                 Some(mut lane) => {
-                    inner.wait_for_company();
+                    inner.wait_for_company(&mut lane);
                     inner.drive(&mut lane, Until::Group(group));
                     inner.prepare_ahead(&mut lane);
                     Woken::Done
@@ -508,8 +507,10 @@ impl Inner {
     }
 
     /// With a window: waits until enough is pending, or for so long.
-    fn wait_for_company(&self) {
-        let SyncPolicy::Window { delay, bytes } = self.options.sync_policy else { return };
+    fn wait_for_company(&self, lane: &mut Lane) {
+        let SyncPolicy::Window { delay, bytes } = self.options.sync_policy else {
+            return self.gather(lane);
+        };
         let queue = self.queue();
         let waited =
             self.room.wait_timeout_while(queue, delay, |queue| queue.pending_bytes < bytes);
@@ -519,7 +520,9 @@ impl Inner {
     fn waiter_error(&self, cause: &Arc<Error>) -> Error {
         match cause.kind() {
             // Withdrawn, cut or closed: the first failure is the whole story.
-            ErrorKind::NoSpace | ErrorKind::Stale if cause.outcome() == crate::Outcome::Unchanged => {
+            ErrorKind::NoSpace | ErrorKind::Stale
+                if cause.outcome() == crate::Outcome::Unchanged =>
+            {
                 Error::share(cause)
             }
             ErrorKind::Poisoned => Error::share(cause),
@@ -542,13 +545,19 @@ impl Inner {
         }
         let limit = self.options.max_record;
         if let Some(large) = records.iter().map(|r| r.len()).find(|&len| len > limit) {
-            let what = format!("a record of {large} bytes is above the limit of {limit} (max_record)");
+            let what =
+                format!("a record of {large} bytes is above the limit of {limit} (max_record)");
             return error(ErrorKind::TooLarge, what);
         }
-        let total: u64 =
-            records.iter().map(|r| (r.len() as u64).saturating_add(8)).fold(256, u64::saturating_add);
+        let total: u64 = records
+            .iter()
+            .map(|r| (r.len() as u64).saturating_add(8))
+            .fold(256, u64::saturating_add);
         if total > format::SEGMENT_MAX {
-            return error(ErrorKind::TooLarge, "a batch must stay below 4 GiB; split it".to_owned());
+            return error(
+                ErrorKind::TooLarge,
+                "a batch must stay below 4 GiB; split it".to_owned(),
+            );
         }
         Ok(())
     }

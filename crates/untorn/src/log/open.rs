@@ -6,8 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
+use super::company::Company;
 use super::cut::{CutAt, Home, load, not_ours};
-use super::format::{Ended, FRAME_HEADER, META, Meta, SEGMENT_HEADER, SegmentHeader, segment_name, segment_number};
+use super::format::{
+    Ended, FRAME_HEADER, META, Meta, SEGMENT_HEADER, SegmentHeader, segment_name, segment_number,
+};
 use super::lane::{Current, Lane, own_crc};
 use super::options::{LogOptions, SyncPolicy};
 use super::prepare::{Preparing, usual_len};
@@ -136,10 +139,9 @@ impl Log {
 }
 
 fn checked(path: &Path, mut options: LogOptions) -> Result<LogOptions> {
-    let refuse = |what: &'static str| {
-        Err(Error::new(ErrorKind::InvalidInput, "open log", path, what))
-    };
-    if !(1024..=super::format::SEGMENT_MAX).contains(&options.segment_bytes) {
+    let refuse =
+        |what: &'static str| Err(Error::new(ErrorKind::InvalidInput, "open log", path, what));
+    if !(super::format::SEGMENT_MIN..=super::format::SEGMENT_MAX).contains(&options.segment_bytes) {
         return refuse("segment_bytes must be from 1 KiB up to 4 GiB less 1 MiB");
     }
     if options.max_record > RECORD_MAX {
@@ -149,9 +151,11 @@ fn checked(path: &Path, mut options: LogOptions) -> Result<LogOptions> {
         return refuse("an interval of syncs needs sync_thread");
     }
     if options.on_damage == OnDamage::Salvage {
-        return refuse("a log is salvaged into another directory: see Log::salvage, or `untorn recover --salvage`");
+        return refuse(
+            "a log is salvaged into another directory: see Log::salvage, or `untorn recover --salvage`",
+        );
     }
-    options.segment_bytes = options.segment_bytes / 8 * 8;
+    options.segment_bytes &= !7;
     Ok(options)
 }
 
@@ -168,12 +172,7 @@ fn refuse_foreign(dir: &dyn Dir) -> Result<()> {
 }
 
 /// A first segment, then META: who finds no META knows that nothing was ever acknowledged.
-fn create(
-    fs: &Arc<dyn Fs>,
-    dir: &Arc<dyn Dir>,
-    options: &LogOptions,
-    made: bool,
-) -> Result<Meta> {
+fn create(fs: &Arc<dyn Fs>, dir: &Arc<dyn Dir>, options: &LogOptions, made: bool) -> Result<Meta> {
     refuse_lost_meta(&**dir)?;
     let mut random = [0; 20];
     fs.entropy(&mut random).map_err(|e| Error::system("create log", dir.path(), e))?;
@@ -345,6 +344,7 @@ fn build(
         preparing: None,
         vouched,
         dirty: false,
+        company: Company::default(),
     };
     let inner = Inner {
         path: path.to_path_buf(),
@@ -373,4 +373,3 @@ fn build(
     super::thread::start(&log)?;
     Ok(log)
 }
-

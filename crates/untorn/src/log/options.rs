@@ -11,7 +11,8 @@ use crate::{Durability, OnDamage};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SyncPolicy {
-    /// As soon as someone waits. What is appended during a sync goes with the next one.
+    /// As soon as someone waits. What is appended during a sync goes with the next one; for threads that waited for the
+    /// last one and are just coming back it is held up by half a sync at most, and never by more than half a millisecond.
     #[default]
     Each,
     /// The one who syncs first waits for company: until `bytes` are pending, or for `delay`.

@@ -12,7 +12,7 @@ use crate::fs::{Dir, Fs, How, Rename, SyncSite};
 use crate::{Error, Result};
 
 /// Bytes written and synced at once, between two commits of the log.
-const PART: u64 = 256 * 1024;
+const PART: u32 = 256 * 1024;
 /// The first segment's length; the next ones double.
 const FIRST: u64 = 256 * 1024;
 
@@ -28,7 +28,7 @@ pub(super) struct Preparing {
 /// The usual length of a segment.
 pub(super) fn usual_len(number: u64, segment_bytes: u64) -> u64 {
     let doublings = u32::try_from(number.saturating_sub(1)).unwrap_or(u32::MAX).min(32);
-    FIRST.saturating_mul(1 << doublings).min(segment_bytes) / 8 * 8
+    FIRST.saturating_mul(1_u64.checked_shl(doublings).unwrap_or(u64::MAX)).min(segment_bytes) & !7
 }
 
 impl Preparing {
@@ -49,7 +49,7 @@ impl Preparing {
     /// Writes and syncs one part. After an error the file is not used: drop it.
     pub(super) fn part(&mut self) -> Result<()> {
         static ZEROS: [u8; PART as usize] = [0; PART as usize];
-        let len = self.len.saturating_sub(self.filled).min(PART);
+        let len = self.len.saturating_sub(self.filled).min(u64::from(PART));
         let zeros = usize::try_from(len).ok().and_then(|len| ZEROS.get(..len)).unwrap_or(&ZEROS);
         let file = self.temp.file();
         file.write_at(zeros, self.filled)

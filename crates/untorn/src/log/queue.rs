@@ -235,12 +235,12 @@ impl Queue {
     fn seal_early(&mut self, first: &mut Pending, new_salt: impl FnOnce() -> u32) {
         let left = self.tail.len.saturating_sub(first.end()).saturating_sub(FRAME);
         let frame = first.end().saturating_sub(first.offset);
-        if left < frame.min(self.tail.len / 64) {
-            if let Some(ready) = self.ready.take() {
-                let salt = new_salt();
-                first.seal = Some(salt);
-                self.move_tail(ready, salt);
-            }
+        if left < frame.min(self.tail.len / 64)
+            && let Some(ready) = self.ready.take()
+        {
+            let salt = new_salt();
+            first.seal = Some(salt);
+            self.move_tail(ready, salt);
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cut::{load, not_ours};
-use super::format::{Ended, FrameHeader, FRAME_HEADER, Meta, Parsed, segment_name};
+use super::format::{Ended, FRAME_HEADER, FrameHeader, Meta, Parsed, segment_name};
 use super::options::LogOptions;
 use super::recover::{Begun, Route, Walked, damaged};
 use super::scan::{Scan, Source};
@@ -148,8 +148,14 @@ impl LogReader {
         let info = |begun: &Begun| {
             let name = segment_name(begun.number);
             let path = self.dir.path().join(&name);
-            let stat = self.dir.stat(name.as_ref()).map_err(|e| Error::system("look at", &path, e))?;
-            Ok(SegmentInfo { path, number: begun.number, first_seq: begun.first_seq, len: stat.len })
+            let stat =
+                self.dir.stat(name.as_ref()).map_err(|e| Error::system("look at", &path, e))?;
+            Ok(SegmentInfo {
+                path,
+                number: begun.number,
+                first_seq: begun.first_seq,
+                len: stat.len,
+            })
         };
         self.seen.begun.iter().map(info).collect()
     }
@@ -180,8 +186,10 @@ impl LogReader {
         let before = self.last_seq();
         let segment = self.seen.end.segment.number;
         let (meta, seen) = look(&self.dir, &self.options, self.last_frame())?;
-        let gone = self.meta.store_id != meta.store_id || seen.end.next_seq.saturating_sub(1) < before;
-        let salt = seen.end.segment.number == segment && seen.end.segment.salt != self.seen.end.segment.salt;
+        let gone =
+            self.meta.store_id != meta.store_id || seen.end.next_seq.saturating_sub(1) < before;
+        let salt = seen.end.segment.number == segment
+            && seen.end.segment.salt != self.seen.end.segment.salt;
         if gone || salt {
             let what = "the owner took back records that were read; open the log again";
             return Err(Error::new(ErrorKind::Stale, "follow", self.dir.path(), what));
@@ -198,9 +206,12 @@ impl LogReader {
         let segment = self.seen.end.segment;
         let header = bytes.get(..FRAME_HEADER)?;
         match FrameHeader::decode(header, segment.salt, *offset) {
-            Parsed::Valid(frame) => {
-                Some(LogPos { segment: segment.number, frame: *offset, at: 0, frame_crc: frame.crc })
-            }
+            Parsed::Valid(frame) => Some(LogPos {
+                segment: segment.number,
+                frame: *offset,
+                at: 0,
+                frame_crc: frame.crc,
+            }),
             _ => None,
         }
     }
@@ -261,4 +272,3 @@ impl Log {
         Ok(VerifyReport { first_seq, last_seq, records, bytes, closed: false, torn: None })
     }
 }
-

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use super::LogPos;
 use super::cursor::{Cursor, Found, read_header};
 use super::format::{
-    Ended, FRAME_HEADER, FrameHeader, FrameKind, Meta, Parsed, SEGMENT_HEADER, SegmentHeader,
-    segment_name, segment_number,
+    Ended, FRAME_HEADER, FrameHeader, FrameKind, Meta, Parsed, SEGMENT_HEADER, SEGMENT_MIN,
+    SegmentHeader, segment_name, segment_number,
 };
 use super::verdict::{Facts, Verdict, judge, looks_torn};
 use super::window::Window;
@@ -167,6 +167,11 @@ impl Route<'_> {
         let mut empty = 0_u32;
         for &number in numbers.iter().rev() {
             let mut window = Window::new(open_segment(self.dir, number, How::Read)?);
+            let (len, _) = read_header(&mut window)?;
+            if len < SEGMENT_MIN {
+                let why = "the file is shorter than a segment is ever made: somebody cut it";
+                return Err(damaged(&self.path(number), len, 0, None, why));
+            }
             if window.first_nonzero(0)?.is_some() {
                 if empty > 1 {
                     let lost = number.saturating_add(1);
@@ -183,18 +188,18 @@ impl Route<'_> {
 
     /// Where to start: at the frame that the store names, if it verifies; else at the front.
     fn set_out(&self, last: u64) -> Result<(Vec<Begun>, Walk)> {
-        if let Some(pos) = self.start.filter(|p| p.segment > 0) {
-            if let Some(walk) = self.start_at(pos, last)? {
-                let mut begun = Vec::new();
-                for number in self.meta.front_segment..pos.segment {
-                    let mut window = Window::new(open_segment(self.dir, number, How::Read)?);
-                    match read_header(&mut window)?.1 {
-                        Parsed::Valid(h) => begun.push(Begun { number, first_seq: h.first_seq }),
-                        _ => return Err(damaged(&self.path(number), 0, 0, None, "its header is lost")),
-                    }
+        if let Some(pos) = self.start.filter(|p| p.segment > 0)
+            && let Some(walk) = self.start_at(pos, last)?
+        {
+            let mut begun = Vec::new();
+            for number in self.meta.front_segment..pos.segment {
+                let mut window = Window::new(open_segment(self.dir, number, How::Read)?);
+                match read_header(&mut window)?.1 {
+                    Parsed::Valid(h) => begun.push(Begun { number, first_seq: h.first_seq }),
+                    _ => return Err(damaged(&self.path(number), 0, 0, None, "its header is lost")),
                 }
-                return Ok((begun, walk));
             }
+            return Ok((begun, walk));
         }
         let number = self.meta.front_segment;
         let (len, window, parsed) = self.open(number, last)?;
@@ -279,9 +284,12 @@ pub(super) fn damaged(
     Error::new(ErrorKind::Damaged, "open log", path, what).at(offset)
 }
 
+#[derive(Clone, Copy, Debug)]
 enum Stop {
     /// A seal; the salt that the next segment must have.
-    Sealed { next_salt: u32 },
+    Sealed {
+        next_salt: u32,
+    },
     /// The end that META records.
     Recorded,
     Flaw(&'static str),
@@ -456,10 +464,13 @@ impl Walk {
         if end <= offset {
             return Ok((offset, false));
         }
-        let write_end = match FrameHeader::decode(window.get(offset, FRAME_HEADER)?, segment.salt, offset) {
-            Parsed::Valid(header) => offset.saturating_add(header.frame_len()),
-            _ => offset.saturating_add(FRAME_HEADER as u64),
-        };
+        let write_end =
+            match FrameHeader::decode(window.get(offset, FRAME_HEADER)?, segment.salt, offset) {
+                Parsed::Valid(header) => offset
+                    .saturating_add(FRAME_HEADER as u64)
+                    .saturating_add(u64::from(header.body_len)),
+                _ => offset.saturating_add(FRAME_HEADER as u64),
+            };
         let bytes = take(window, offset, end)?;
         Ok((end, !looks_torn(&bytes, offset, write_end)))
     }

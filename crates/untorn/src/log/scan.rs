@@ -48,7 +48,7 @@ impl Drop for Pin {
 
 impl std::fmt::Debug for Pin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pin").field("seq", &self.seq).finish()
+        f.debug_struct("Pin").field("seq", &self.seq).finish_non_exhaustive()
     }
 }
 
@@ -182,41 +182,42 @@ impl Scan {
     /// replaced what is read: read again; `Io`.
     #[expect(clippy::should_implement_trait, reason = "an iterator cannot lend")]
     pub fn next(&mut self) -> Result<Option<Rec<'_>>> {
+        if !self.find()? {
+            return Ok(None);
+        }
+        let (Some(cursor), Some((header, offset))) = (&self.cursor, &self.frame) else {
+            return Ok(None);
+        };
+        let (seq, at) = self.next;
+        let bytes = record_at(cursor, header, *offset, at);
+        self.next = (seq.saturating_add(1), after(cursor, at, bytes));
+        let at = u32::try_from(at.saturating_add(FRAME_HEADER)).unwrap_or(u32::MAX);
+        let segment = cursor.segment().number;
+        let pos = LogPos { segment, frame: *offset, at, frame_crc: header.crc };
+        Ok(Some(Rec { seq, bytes, pos }))
+    }
+
+    /// Goes on to the next record that is asked for; false after the last.
+    fn find(&mut self) -> Result<bool> {
         loop {
-            let Some((header, offset)) = self.frame else {
+            let (Some(cursor), Some((header, offset))) = (&self.cursor, &self.frame) else {
                 if !self.next_frame()? {
-                    return Ok(None);
+                    return Ok(false);
                 }
                 continue;
             };
             let (seq, at) = self.next;
             if seq >= header.next_seq() {
                 self.frame = None;
-                continue;
-            }
-            if seq > self.limit {
-                return Ok(None);
-            }
-            let Some(cursor) = &self.cursor else { return Ok(None) };
-            let layout = cursor.layout();
-            let rest = cursor.body(&header, offset).get(at..).unwrap_or_default();
-            // The frame was verified as a whole.
-            let len = layout.decode(rest, 0, false).map_or(0, <[u8]>::len);
-            let start = at.saturating_add(layout.prefix());
-            let end = start.saturating_add(len);
-            self.next = (seq.saturating_add(1), end);
-            if seq >= self.from {
-                return Ok(self.record(seq, at, start..end));
+            } else if seq > self.limit {
+                return Ok(false);
+            } else if seq >= self.from {
+                return Ok(true);
+            } else {
+                let bytes = record_at(cursor, header, *offset, at);
+                self.next = (seq.saturating_add(1), after(cursor, at, bytes));
             }
         }
-    }
-
-    fn record(&self, seq: u64, at: usize, range: std::ops::Range<usize>) -> Option<Rec<'_>> {
-        let (cursor, (header, offset)) = (self.cursor.as_ref()?, self.frame?);
-        let at = u32::try_from(at.checked_add(FRAME_HEADER)?).ok()?;
-        let segment = cursor.segment().number;
-        let pos = LogPos { segment, frame: offset, at, frame_crc: header.crc };
-        Some(Rec { seq, bytes: cursor.body(&header, offset).get(range)?, pos })
     }
 
     /// Finds the next frame with records; false at the end.
@@ -258,10 +259,13 @@ impl Scan {
         if begun.first_seq > self.limit {
             return Ok(false);
         }
-        let file = open_segment(&*self.dir, begun.number, How::Read).map_err(|e| match e.kind() {
-            ErrorKind::NotFound => e.with_kind(ErrorKind::Stale).because("it was dropped meanwhile; read again"),
-            _ => e,
-        })?;
+        let file =
+            open_segment(&*self.dir, begun.number, How::Read).map_err(|e| match e.kind() {
+                ErrorKind::NotFound => {
+                    e.with_kind(ErrorKind::Stale).because("it was dropped meanwhile; read again")
+                }
+                _ => e,
+            })?;
         let path = file.path().to_path_buf();
         let mut window = Window::new(file);
         match read_header(&mut window)? {
@@ -286,4 +290,15 @@ impl Scan {
         };
         Error::new(kind, "read", path, what).at(offset)
     }
+}
+
+/// The record whose prefix lies at `at` of a frame's body. The frame was verified as a whole.
+fn record_at<'a>(cursor: &'a Cursor, header: &FrameHeader, offset: u64, at: usize) -> &'a [u8] {
+    let rest = cursor.body(header, offset).get(at..).unwrap_or_default();
+    cursor.layout().decode(rest, 0, false).unwrap_or_default()
+}
+
+/// Where the next record's prefix lies.
+const fn after(cursor: &Cursor, at: usize, record: &[u8]) -> usize {
+    at.saturating_add(cursor.layout().prefix()).saturating_add(record.len())
 }

@@ -76,7 +76,8 @@ impl State {
                     each(Piece::Change(bytes))?;
                 }
                 _ => {
-                    let what = "a record is neither a full state nor a change; it is not a log of a state";
+                    let what =
+                        "a record is neither a full state nor a change; it is not a log of a state";
                     let error = Error::new(ErrorKind::Damaged, "open state", path, what);
                     return Err(error.at(record.pos.frame));
                 }

@@ -33,7 +33,7 @@ impl Hist {
             seen = seen.saturating_add(*count);
             if seen >= wanted.max(1) {
                 let bucket = u32::try_from(bucket).unwrap_or(64);
-                return 1_u64.checked_shl(bucket).unwrap_or(u64::MAX) - u64::from(bucket == 0);
+                return if bucket == 0 { 0 } else { 1_u64.checked_shl(bucket).unwrap_or(u64::MAX) };
             }
         }
         0

@@ -24,7 +24,8 @@ impl Ticket {
     /// ends; whoever leaves the lane wakes those who are registered.
     pub(crate) fn task(&self) -> Option<Task> {
         let inner = &self.log.0;
-        let leads = matches!(inner.options.sync_policy, SyncPolicy::Each | SyncPolicy::Window { .. });
+        let leads =
+            matches!(inner.options.sync_policy, SyncPolicy::Each | SyncPolicy::Window { .. });
         let queue = leads && !inner.task_queued.swap(true, AcqRel);
         queue.then(|| Task { log: self.log.clone() })
     }
@@ -42,7 +43,7 @@ impl Task {
         // From here on a new one may be queued: what is appended after this task's last look needs it.
         inner.task_queued.store(false, Release);
         if let Some(mut lane) = inner.try_lane() {
-            inner.wait_for_company();
+            inner.wait_for_company(&mut lane);
             inner.drive(&mut lane, Until::Empty);
             inner.prepare_ahead(&mut lane);
         }

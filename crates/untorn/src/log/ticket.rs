@@ -50,7 +50,10 @@ impl Ticket {
 
 impl std::fmt::Debug for Ticket {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Ticket").field("seq", &self.seq).field("done", &self.is_done()).finish()
+        f.debug_struct("Ticket")
+            .field("seq", &self.seq)
+            .field("done", &self.is_done())
+            .finish_non_exhaustive()
     }
 }
 
@@ -59,6 +62,8 @@ impl std::fmt::Debug for Ticket {
 pub(super) struct Group {
     state: Mutex<State>,
     wake: Condvar,
+    /// Told when as many wait here as who leads wants.
+    gathered: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -67,6 +72,8 @@ struct State {
     /// The lane was left free while someone waited here: one of them is to take it.
     nudged: bool,
     waiting: u32,
+    /// So many are to wait here before it is written; 0 if nobody asks.
+    wanted: u32,
     wakers: Vec<Waker>,
 }
 
@@ -94,10 +101,11 @@ impl Group {
             if state.outcome.is_none() {
                 state.outcome = Some(outcome);
             }
-            if state.waiting > 0 {
-                self.wake.notify_all();
-            }
-            std::mem::take(&mut state.wakers)
+            let wakers = std::mem::take(&mut state.wakers);
+            drop(state);
+            // Not under the lock: whoever wakes needs it first.
+            self.wake.notify_all();
+            wakers
         };
         wakers.into_iter().for_each(Waker::wake);
     }
@@ -107,6 +115,26 @@ impl Group {
     pub(super) fn enter(&self) {
         let mut state = self.lock();
         state.waiting = state.waiting.saturating_add(1);
+        if state.waiting == state.wanted {
+            self.gathered.notify_one();
+        }
+    }
+
+    /// Waits until so many wait here, for so long at most; returns how many do.
+    pub(super) fn gather(&self, wanted: u32, longest: Duration) -> u32 {
+        let mut state = self.lock();
+        if state.waiting < wanted && !longest.is_zero() {
+            state.wanted = wanted;
+            let result = self.gathered.wait_timeout_while(state, longest, |s| s.waiting < s.wanted);
+            (state, _) = result.unwrap_or_else(PoisonError::into_inner);
+            state.wanted = 0;
+        }
+        state.waiting
+    }
+
+    /// How many threads wait here.
+    pub(super) fn waiting(&self) -> u32 {
+        self.lock().waiting
     }
 
     pub(super) fn leave(&self) {

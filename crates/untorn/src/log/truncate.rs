@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 
 use super::cursor::{Cursor, Found, read_header};
 use super::format::{
-    Ended, FRAME_HEADER, FrameHeader, FrameKind, Meta, Parsed, SEGMENT_HEADER, segment_name, seed,
+    Ended, FRAME_HEADER, FrameHeader, FrameKind, Meta, Parsed, SEGMENT_HEADER, seed, segment_name,
 };
 use super::lane::{Current, Lane};
 use super::queue::Pending;
@@ -83,7 +83,8 @@ impl Log {
         inner.queue().closed_check(&inner.path)?;
         let first = self.first_seq();
         if last.saturating_add(1) < first {
-            let what = format!("the log begins at {first}; nothing below it can be the last record");
+            let what =
+                format!("the log begins at {first}; nothing below it can be the last record");
             return Err(Error::new(ErrorKind::OutOfRange, "truncate", &inner.path, what));
         }
         inner.flush_all(&mut lane)?;

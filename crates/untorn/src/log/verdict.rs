@@ -35,12 +35,12 @@ const TABLE: [([Option<bool>; 3], Verdict); 4] = [
 
 pub(super) fn judge(facts: Facts) -> Verdict {
     let facts = [facts.in_last_segment, facts.bytes_after, facts.vouched_beyond];
-    let row = TABLE.iter().find(|(row, _)| matches(row, facts));
+    let row = TABLE.iter().find(|(row, _)| matches(*row, facts));
     // The test below shows that there is a row for every input.
     row.map_or(Verdict::Damaged, |(_, verdict)| *verdict)
 }
 
-fn matches(row: &[Option<bool>; 3], facts: [bool; 3]) -> bool {
+fn matches(row: [Option<bool>; 3], facts: [bool; 3]) -> bool {
     row.iter().zip(facts).all(|(cell, fact)| cell.is_none_or(|cell| cell == fact))
 }
 
@@ -77,7 +77,7 @@ mod tests {
     fn every_input_has_exactly_one_row() {
         for bits in 0..8_u8 {
             let facts = [bits & 1 != 0, bits & 2 != 0, bits & 4 != 0];
-            let rows = TABLE.iter().filter(|(row, _)| matches(row, facts)).count();
+            let rows = TABLE.iter().filter(|(row, _)| matches(*row, facts)).count();
             assert_eq!(rows, 1, "{facts:?}");
         }
     }

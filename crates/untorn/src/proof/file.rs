@@ -163,8 +163,9 @@ fn check(after: &After<Ledger>) -> Result<(), Fail> {
         states.iter().any(was) || (or_nothing && bytes.is_none())
     };
     if !NAMES.iter().all(|name| may_be(name, found.get(name))) {
-        let lens: Vec<_> = found.iter().map(|(name, bytes)| format!("{name} of {}", bytes.len())).collect();
-        let promised = states.first().map_or_else(String::new, |s| s.to_string());
+        let lens: Vec<_> =
+            found.iter().map(|(name, bytes)| format!("{name} of {}", bytes.len())).collect();
+        let promised = states.first().map_or_else(String::new, ToString::to_string);
         return Err(Fail::new(format!("promised {promised}, found {lens:?}")));
     }
     for (path, _) in sim.dump() {
@@ -176,10 +177,17 @@ fn check(after: &After<Ledger>) -> Result<(), Fail> {
         }
     }
     let files = Files(BTreeMap::from([(NAMES[0], (after.next(), 64))]));
-    let mut now = Files(found.iter().filter_map(|(name, bytes)| {
-        let known = states.iter().find_map(|s| s.0.get(name).filter(|new| content(**new) == *bytes));
-        Some((*name, *known?))
-    }).collect());
+    let mut now = Files(
+        found
+            .iter()
+            .filter_map(|(name, bytes)| {
+                let known = states
+                    .iter()
+                    .find_map(|s| s.0.get(name).filter(|new| content(**new) == *bytes));
+                Some((*name, *known?))
+            })
+            .collect(),
+    );
     now.0.extend(files.0.clone());
     let entry = Entry::State(after.next(), "used on", Arc::new(now));
     after.issue(entry.clone());
@@ -234,7 +242,7 @@ fn faults(task: Task<'_>) -> Result<Report, Box<Violation>> {
         .prepare(|sim| drop(sim.make_dirs("/data")))
         .fault_sequences(2)
         .states_per_point(32, 8)
-        .faults(&FaultKind::ERRORS)
+        .faults(FaultKind::ERRORS)
         .try_explore()
         .map_err(Box::new)
 }

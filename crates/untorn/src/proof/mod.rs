@@ -2,6 +2,11 @@
 //!
 //! The tests run these, and so does `untorn prove` on a user's machine. A sync can be left out: then the same exploration
 //! must find a violation, or it proves nothing.
+#![expect(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "test machinery: an index or a sum that is wrong must stop the test"
+)]
 
 use crate::fs::SyncSite;
 use crate::sim::{After, DiskModel, Explorer, Fail, Report, Unwritten, Violation};
@@ -139,7 +144,8 @@ pub fn explore(
     };
     let mut left = plan.states;
     let chosen = |n: &usize| plan.line.is_none_or(|line| line == *n);
-    let parts: Vec<Part> = parts.into_iter().enumerate().filter(|(n, _)| chosen(n)).map(|(_, part)| part).collect();
+    let parts: Vec<Part> =
+        parts.into_iter().enumerate().filter(|(n, _)| chosen(n)).map(|(_, part)| part).collect();
     for (part, to_come) in parts.iter().zip((1..=parts.len() as u64).rev()) {
         // What one part leaves of its share goes to the next ones.
         let share = left / to_come;
@@ -183,7 +189,10 @@ struct Task<'a> {
 
 impl Task<'_> {
     /// An explorer as all parts have it.
-    fn explorer<S: Clone + 'static, W>(self, check: fn(&After<shape::Entry<S>>) -> Result<(), Fail>) -> Explorer<shape::Entry<S>, W>
+    fn explorer<S: Clone + 'static, W>(
+        self,
+        check: fn(&After<shape::Entry<S>>) -> Result<(), Fail>,
+    ) -> Explorer<shape::Entry<S>, W>
     where
         shape::Entry<S>: std::fmt::Debug,
     {

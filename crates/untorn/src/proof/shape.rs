@@ -11,7 +11,11 @@ use crate::sim::{After, Fail};
 pub(super) enum Entry<S> {
     State(u64, &'static str, Arc<S>),
     /// Bytes that recovery is about to cut from a file: they must be there, or in the quarantine.
-    Torn { path: String, offset: u64, bytes: Arc<[u8]> },
+    Torn {
+        path: String,
+        offset: u64,
+        bytes: Arc<[u8]>,
+    },
 }
 
 impl<S> PartialEq for Entry<S> {

@@ -24,6 +24,11 @@ fn records(log: &Log) -> Vec<Vec<u8>> {
     all
 }
 
+/// Where a record stands in a vector that begins with number 1.
+fn index(seq: u64) -> usize {
+    usize::try_from(seq).unwrap() - 1
+}
+
 fn numbered(n: usize, len: usize) -> Vec<u8> {
     let mut record = format!("record {n} ").into_bytes();
     record.resize(len.max(record.len()), b'.');
@@ -120,13 +125,13 @@ fn truncate_front_by_segments_and_never_below_a_pin() {
     drop(pin);
     let first = log.truncate_front(50).unwrap();
     assert!((21..=50).contains(&first), "{first}");
-    assert_eq!(records(&log), all[first as usize - 1..]);
+    assert_eq!(records(&log), all[index(first)..]);
     assert_eq!(log.read(1, Upto::Durable).unwrap_err().kind(), ErrorKind::OutOfRange);
     assert_eq!(log.truncate_back(first - 2).unwrap_err().kind(), ErrorKind::OutOfRange);
     drop(log);
     let (log, report) = open(dir.path(), small());
     assert_eq!((report.first_seq, report.last_seq), (first, 100));
-    assert_eq!(records(&log), all[first as usize - 1..]);
+    assert_eq!(records(&log), all[index(first)..]);
 }
 
 #[test]
@@ -170,12 +175,12 @@ fn a_foreign_directory_is_left_alone() {
     assert_eq!(Log::open(dir.path(), small()).unwrap_err().kind(), ErrorKind::NotOurs);
     let names: Vec<_> = std::fs::read_dir(dir.path()).unwrap().collect();
     assert_eq!(names.len(), 1, "nothing was added");
-    let (_log, _) = open(&dir.path().join("sub"), small());
+    let (log, _) = open(&dir.path().join("sub"), small());
     assert_eq!(
         Log::open(dir.path().join("sub"), small().owner(*b"JRNL")).unwrap_err().kind(),
         ErrorKind::Locked
     );
-    drop(_log);
+    drop(log);
     assert_eq!(
         Log::open(dir.path().join("sub"), small().owner(*b"JRNL")).unwrap_err().kind(),
         ErrorKind::Precondition
@@ -263,7 +268,7 @@ fn salvage_hands_out_what_stands_around_a_hole() {
     }
     let mut seen = Vec::new();
     let report = Log::salvage(dir.path(), &small(), |record| {
-        assert_eq!(record.bytes, numbered(record.seq as usize, 100));
+        assert_eq!(record.bytes, numbered(index(record.seq) + 1, 100));
         seen.push(record.seq);
         Ok(())
     })
@@ -271,7 +276,10 @@ fn salvage_hands_out_what_stands_around_a_hole() {
     assert_eq!((report.records, seen.len()), (59, 59), "{report:?}");
     assert_eq!(report.holes.len(), 2, "{report:?}");
     let (first, last) = report.holes[0].seqs.unwrap();
-    assert_eq!((first, (1..=60).filter(|n| !seen.contains(n)).collect::<Vec<_>>()), (last, vec![first]));
+    assert_eq!(
+        (first, (1..=60).filter(|n| !seen.contains(n)).collect::<Vec<_>>()),
+        (last, vec![first])
+    );
 }
 
 #[test]

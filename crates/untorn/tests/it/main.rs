@@ -9,6 +9,8 @@ mod codec;
 #[cfg(test)]
 mod log;
 #[cfg(test)]
+mod log_failures;
+#[cfg(test)]
 mod proof;
 #[cfg(test)]
 mod seam;

@@ -53,7 +53,9 @@ fn every_sync_has_a_reason() {
         let (store, line) = notices(site);
         let plan = Plan::new().states(100_000).without_sync(site).line(line);
         match explore(store, &plan, |_| {}) {
-            Err(violation) => println!("{} | {} | {}", site.name(), store.name(), violation.message),
+            Err(violation) => {
+                println!("{} | {} | {}", site.name(), store.name(), violation.message);
+            }
             Ok(outcome) => unnoticed.push((site.name(), outcome.crash_states)),
         }
     }

@@ -729,7 +729,7 @@ fn order(from: usize, to: usize, strides: bool) -> Vec<usize> {
     }
     // About the golden section, and without a divisor in common.
     let mut stride = (count * 618 / 1000).max(1);
-    while (2..=stride).any(|d| stride % d == 0 && count % d == 0) {
+    while (2..=stride).any(|d| stride.is_multiple_of(d) && count.is_multiple_of(d)) {
         stride += 1;
     }
     (0..count).map(|n| from + n * stride % count).collect()

@@ -1,0 +1,76 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::Result;
+use crate::cases::NAMES;
+
+const USAGE: &str = "\
+usage: untorn-bench [CASE]... [--dir DIR] [--rounds N] [--quick] [--awake] [--json]
+
+  CASE        single, threads, window, buffered, replay, rolls, open; all by default
+  --dir DIR   where the files go, and are removed from; the current directory by default
+  --rounds N  interleaved rounds of each case; 7 by default, 3 with --quick
+  --quick     less of everything: to see that it runs, not to quote
+  --awake     keeps the processors from idling meanwhile (needs chrt): see README.md
+  --json      one object instead of the table";
+
+/// What to run, and how much of it.
+#[derive(Debug)]
+pub struct Args {
+    pub cases: Vec<String>,
+    pub dir: PathBuf,
+    pub rounds: usize,
+    pub quick: bool,
+    pub awake: bool,
+    pub json: bool,
+}
+
+impl Args {
+    /// `None` if only the usage was asked for, which is printed.
+    pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Option<Self>> {
+        let mut parsed = Self {
+            cases: Vec::new(),
+            dir: PathBuf::from("."),
+            rounds: 0,
+            quick: false,
+            awake: false,
+            json: false,
+        };
+        let mut args = args.into_iter();
+        while let Some(arg) = args.next() {
+            let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
+            match arg.as_str() {
+                "--dir" => parsed.dir = PathBuf::from(value()?),
+                "--rounds" => parsed.rounds = value()?.parse()?,
+                "--quick" => parsed.quick = true,
+                "--awake" => parsed.awake = true,
+                "--json" => parsed.json = true,
+                "--help" | "-h" => {
+                    println!("{USAGE}");
+                    return Ok(None);
+                }
+                case if NAMES.contains(&case) => parsed.cases.push(arg),
+                _ => return Err(format!("there is no {arg}\n{USAGE}").into()),
+            }
+        }
+        if parsed.cases.is_empty() {
+            parsed.cases = NAMES.iter().map(|&name| name.to_owned()).collect();
+        }
+        if parsed.rounds == 0 {
+            parsed.rounds = if parsed.quick { 3 } else { 7 };
+        }
+        Ok(Some(parsed))
+    }
+
+    /// A time that `--quick` shortens.
+    pub fn time(&self, millis: u64) -> Duration {
+        Duration::from_millis(if self.quick { (millis / 4).max(10) } else { millis })
+    }
+
+    /// A number that `--quick` makes smaller.
+    pub fn number(&self, full: u64) -> u64 {
+        if self.quick { full / 10 } else { full }
+    }
+}

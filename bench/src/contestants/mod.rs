@@ -1,0 +1,29 @@
+//! Logs that commit one record at a time, durably, from any thread.
+
+mod okaywal;
+mod raft_engine;
+mod untorn;
+
+use crate::Result;
+use crate::scratch::{Scratch, settle};
+
+pub use self::okaywal::Okaywal;
+pub use self::raft_engine::RaftEngine;
+pub use self::untorn::Untorn;
+
+pub trait Contestant: Sync {
+    fn name(&self) -> &'static str;
+
+    /// Appends a record and returns when it survives power loss.
+    fn commit(&self, record: &[u8]) -> Result<()>;
+}
+
+/// The durable rivals, opened and settled.
+pub fn rivals(scratch: &Scratch) -> Result<Vec<Box<dyn Contestant>>> {
+    let (okaywal, raft) = (scratch.path("okaywal"), scratch.path("raft-engine"));
+    let rivals: Vec<Box<dyn Contestant>> =
+        vec![Box::new(Okaywal::open(&okaywal)?), Box::new(RaftEngine::open(&raft)?)];
+    settle(&okaywal)?;
+    settle(&raft)?;
+    Ok(rivals)
+}
