@@ -122,7 +122,7 @@ fn atomic_file() {
     let options = replacing(&meter);
     let mut file = check(&meter, NOTHING, 0, || {
         let mut file = AtomicFile::with("/data/a", &options).unwrap();
-        file.write_all(&[7; 300_000]).unwrap();
+        file.write_all(&vec![7; 300_000]).unwrap();
         file.flush().unwrap();
         file
     });
@@ -314,7 +314,7 @@ fn log_prepares_in_parts() {
     let (_sim, meter) = disk();
     let (log, _) = open(logging(&meter));
     meter.reset();
-    log.append_synced(&[7; 150_000]).unwrap(); // more than half of the first segment
+    log.append_synced(&vec![7; 150_000]).unwrap(); // more than half of the first segment
     log.append_synced(b"small").unwrap();
     let counts = meter.counts();
     assert_eq!((counts.syncs_at(LogPrepareFile), counts.syncs_at(LogPrepareDir)), (2, 1));
