@@ -48,3 +48,8 @@ pub enum OnDamage {
     /// It keeps a copy in the store's quarantine, and goes on with everything that is provably good.
     Salvage,
 }
+
+/// The examples of the README are tests.
+#[cfg(all(doctest, feature = "sim"))]
+#[doc = include_str!("../../../README.md")]
+struct ReadmeDoctests;

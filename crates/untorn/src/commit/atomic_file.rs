@@ -239,10 +239,10 @@ impl AtomicFile {
     ///
     /// # Durability
     /// **On `Ok`** (with `Synced`) the target has the new content after a power cut too. **On `Err`** the temporary is gone;
-    /// [`Error::outcome`] says whether the target is `Unchanged` or `Unknown`.
+    /// [`Error::outcome`] says whether the target is `Unchanged`, `Unknown` or, where a directory cannot be synced, `Applied`.
     ///
     /// # Cost
-    /// Two syncs (file, directory) and one rename. Blocks.
+    /// Two syncs (file, directory) and one rename; with `Buffered` no sync. Blocks.
     ///
     /// # Errors
     /// As [`replace`](crate::replace).

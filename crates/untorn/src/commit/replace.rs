@@ -18,11 +18,12 @@ use crate::{Durability, Error, ErrorKind, Outcome, Result};
 ///
 /// # Durability
 /// **On `Ok`** the file has the new content and keeps it after a power cut. **On `Err`** [`Error::outcome`] says:
-/// `Unchanged`, or `Unknown` if a rename or the last sync failed. **If the process dies** or **if power fails** before,
+/// `Unchanged`; `Unknown` if a rename or the last sync failed; `Applied` with `Unsupported`, if the new file is in place but its
+/// directory cannot be synced. **If the process dies** or **if power fails** before,
 /// the file holds the old content or the new one, never a mix.
 ///
 /// # Cost
-/// Two syncs (file, directory) and one rename. Blocks.
+/// Two syncs (file, directory) and one rename; with `Buffered` no sync. Blocks.
 ///
 /// # Errors
 /// `NotFound` if the directory does not exist; `NoSpace`; `Precondition` if `path` leads to anything but a regular file;
@@ -58,7 +59,8 @@ pub fn replace_with(path: impl AsRef<Path>, bytes: &[u8], options: &ReplaceOptio
 /// see [`Error::outcome`]. **If the process dies** or **if power fails** before, there is no file or the whole one.
 ///
 /// # Cost
-/// Two syncs (file, directory) and one rename. Blocks.
+/// Two syncs (file, directory) and one rename, which is a link and an unlink where a rename cannot be told not to replace.
+/// With `Buffered` no sync. Blocks.
 ///
 /// # Errors
 /// `AlreadyExists` if there is anything by that name, a dangling symlink too; else as [`replace`].

@@ -8,7 +8,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum SyncSite {
-    /// A sync of the caller's own program on the seam; untorn itself never uses it.
+    /// A sync of the caller's own program on the seam. untorn itself makes it only in [`probe`](crate::probe), to try it out.
     Caller,
     /// The temporary's content, before it takes the target's name.
     ReplaceFile,

@@ -179,6 +179,10 @@ impl Log {
     /// **If the process dies** or **if power fails** before it is acknowledged, it is there whole or not at all, and never
     /// without all records before it.
     ///
+    /// # Cost
+    /// A copy into memory. The first one after a clean close replaces META: two syncs, one rename. A new segment is prepared
+    /// with one sync for each 256 KiB of it and one for its name; mostly the one who syncs has done that before.
+    ///
     /// # Errors
     /// `TooLarge`; `NoSpace` if no space can be prepared: retry when there is some; `Poisoned`; `Closed`; `Io`.
     pub fn append(&self, record: &[u8]) -> Result<Ticket> {
@@ -188,7 +192,8 @@ impl Log {
     /// As [`append`](Self::append), but never touches the disk.
     ///
     /// # Errors
-    /// As [`append`](Self::append), and `WouldBlock` where that would prepare space or help to write.
+    /// As [`append`](Self::append), and `WouldBlock` where that would prepare space or help to write, and on the
+    /// first call after a clean close, which takes back the recorded end.
     pub fn try_append(&self, record: &[u8]) -> Result<Ticket> {
         self.put(&[record], false)
     }
@@ -212,7 +217,8 @@ impl Log {
     /// [`Error::outcome`].
     ///
     /// # Cost
-    /// One write and one sync, shared with all who wait at the same time.
+    /// One write and one sync, shared with all who wait at the same time (with `Buffered` no sync), and what
+    /// [`append`](Self::append) costs. Blocks.
     ///
     /// # Errors
     /// As [`append`](Self::append) and [`wait`](Self::wait).
@@ -222,6 +228,10 @@ impl Log {
     }
 
     /// Waits until the record and all before it are acknowledged; writes and syncs itself if nobody else does.
+    ///
+    /// # Cost
+    /// One write and one sync for each frame up to the record's: all that was appended meanwhile is one frame, up to
+    /// `max_group_bytes`. With [`SyncPolicy::Interval`] and [`SyncPolicy::Manual`] none, it only waits.
     ///
     /// # Errors
     /// `Poisoned` with `Unknown`, if its write or sync failed; `NoSpace` with `Unchanged`, if it was taken back since the disk
@@ -243,7 +253,9 @@ impl Log {
                 };
             }
             group.enter();
-            let woken = match inner.try_lane().filter(|_| leads) {
+            // Who may not lead must not even try: leaving the lane would nudge him awake again, for ever.
+            let lane = if leads { inner.try_lane() } else { None };
+            let woken = match lane {
                 Some(mut lane) => {
                     inner.wait_for_company(&mut lane);
                     inner.drive(&mut lane, Until::Group(group));
@@ -267,7 +279,8 @@ impl Log {
     /// the log is poisoned.
     ///
     /// # Cost
-    /// One sync; none if there is nothing to sync.
+    /// One sync for each frame that is pending, which is one up to `max_group_bytes`; with `Buffered` one in all. None if there
+    /// is nothing to sync.
     ///
     /// # Errors
     /// `Poisoned`, `NoSpace`.
@@ -330,7 +343,8 @@ impl Log {
     /// was acknowledged stays so.
     ///
     /// # Cost
-    /// One sync for what is pending; two more if anything was written since the open.
+    /// One sync for what is pending; two more and one rename, but if the end was recorded by an earlier close and nothing was
+    /// appended since.
     ///
     /// # Errors
     /// As [`sync`](Self::sync); `Closed`; and those of a replaced file.

@@ -71,11 +71,13 @@ impl Log {
     ///
     /// # Durability
     /// **On `Ok`** all records up to `last_seq` survive power loss. **On `Err`** nothing was lost; `Damaged`, `NotOurs`,
-    /// `NewerFormat` and `Locked` changed nothing. **If the process dies** or **if power fails** meanwhile, the next open goes on.
+    /// `NewerFormat` and `Locked` changed nothing but the text in `LOCK` (and a cut that was begun before is finished). **If the process dies** or **if power fails** meanwhile, the next open goes on.
     ///
     /// # Cost
-    /// Of a new log five syncs, and one for each directory above it. After a clean close none. After a crash six; the tail that nothing vouches for is written again,
-    /// and the rest of the last segment zeroed. Reads from [`LogOptions::start`], else the whole log.
+    /// Of a new log with the usual first segment of 256 KiB eleven syncs, and one for each directory above it. After a clean
+    /// close none. After a crash, or if the log was only dropped, six: the tail that nothing vouches for is written again, and
+    /// the rest of the last segment zeroed. Six more if a cut was pending, four more for each copy that goes to the
+    /// quarantine, two after a clean close if dropped segments are still there. Reads from [`LogOptions::start`], else the whole log.
     ///
     /// # Errors
     /// `Locked` if another owner lives; `Damaged` with file, offset and the records that are lost, unless

@@ -41,7 +41,7 @@ pub struct SalvageReport {
 impl Log {
     /// Hands out every record of the log at `path` that lies in a frame that verifies, in order, around whatever does not.
     ///
-    /// Changes nothing. The records keep their numbers; where some are missing is in the report. Write them to a new log.
+    /// Changes nothing but the text in `LOCK`. The records keep their numbers; where some are missing is in the report. Write them to a new log.
     ///
     /// # Errors
     /// `Locked` if an owner lives; `NotFound`; `NotOurs`; `NewerFormat`; `Io`; and those of `each`, which end it.

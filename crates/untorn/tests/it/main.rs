@@ -19,3 +19,5 @@ mod seam;
 mod sim;
 #[cfg(test)]
 mod sim_explorer;
+#[cfg(test)]
+mod sync_count;

@@ -1,0 +1,351 @@
+//! How many syncs and renames each public call makes. The same numbers stand in the `# Cost` sections and in
+//! docs/DURABILITY.md: who changes one of the three changes all.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use untorn::fs::{Fs as _, How, OsFs, SyncSite};
+use untorn::log::{Log, LogOptions, LogReport, State, SyncPolicy};
+use untorn::sim::{CallKind, Counts, Meter, SimFs};
+use untorn::{AtomicFile, Durability, ErrorKind, ReplaceOptions};
+
+use SyncSite::{
+    Caller, LogBeginFile, LogCutDir, LogCutFile, LogFrame, LogMetaDir, LogMetaFile, LogPrepareDir,
+    LogPrepareFile, MakeDirParent, PublishDir, PublishFile, QuarantineDir, QuarantineFile,
+    ReplaceDir, ReplaceFile,
+};
+
+/// META is replaced.
+const META: [(SyncSite, u64); 2] = [(LogMetaFile, 1), (LogMetaDir, 1)];
+/// An intent: META twice, and what it does in between.
+const CUT: [(SyncSite, u64); 4] =
+    [(LogMetaFile, 2), (LogMetaDir, 2), (LogCutFile, 1), (LogCutDir, 1)];
+const NOTHING: [(SyncSite, u64); 0] = [];
+
+fn renames(counts: &Counts) -> u64 {
+    counts.of(CallKind::Rename) + counts.of(CallKind::RenameNoReplace)
+}
+
+/// Runs `act` and compares what passed through the meter.
+#[track_caller]
+fn check<R>(
+    meter: &Meter,
+    syncs: impl IntoIterator<Item = (SyncSite, u64)>,
+    renamed: u64,
+    act: impl FnOnce() -> R,
+) -> R {
+    meter.reset();
+    let result = act();
+    let counts = meter.counts();
+    let mut expected = BTreeMap::new();
+    for (site, count) in syncs {
+        *expected.entry(site).or_insert(0) += count;
+    }
+    assert_eq!(counts.syncs, expected, "syncs");
+    assert_eq!(renames(&counts), renamed, "renames");
+    result
+}
+
+fn disk() -> (SimFs, Meter) {
+    let sim = SimFs::new(1);
+    sim.make_dirs("/data").unwrap();
+    let meter = Meter::new(Arc::new(sim.clone()));
+    (sim, meter)
+}
+
+fn replacing(meter: &Meter) -> ReplaceOptions {
+    ReplaceOptions::new().fs(Arc::new(meter.clone()))
+}
+
+fn logging(meter: &Meter) -> LogOptions {
+    LogOptions::new().fs(Arc::new(meter.clone()))
+}
+
+fn open(options: LogOptions) -> (Log, LogReport) {
+    Log::open("/data/log", options).unwrap()
+}
+
+/// A new log, and the meter that counts what it does.
+fn log() -> (SimFs, Meter, Log) {
+    let (sim, meter) = disk();
+    let (log, _) = open(logging(&meter));
+    (sim, meter, log)
+}
+
+/// The process dies; the disk as the next one finds it.
+fn killed(sim: &SimFs) -> (SimFs, Meter) {
+    let sim = sim.kill();
+    let meter = Meter::new(Arc::new(sim.clone()));
+    (sim, meter)
+}
+
+#[test]
+fn replace_and_create_new() {
+    let (_sim, meter) = disk();
+    let options = replacing(&meter);
+    for _ in 0..2 {
+        check(&meter, [(ReplaceFile, 1), (ReplaceDir, 1)], 1, || {
+            untorn::replace_with("/data/a", b"bytes", &options).unwrap();
+        });
+    }
+    check(&meter, [(PublishFile, 1), (PublishDir, 1)], 1, || {
+        untorn::create_new_with("/data/b", b"bytes", &options).unwrap();
+    });
+    check(&meter, NOTHING, 0, || {
+        let error = untorn::create_new_with("/data/b", b"bytes", &options).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+    });
+}
+
+#[test]
+fn replace_on_the_operating_system() {
+    let dir = tempfile::tempdir().unwrap();
+    let meter = Meter::new(Arc::new(OsFs::new()));
+    let options = replacing(&meter);
+    check(&meter, [(ReplaceFile, 1), (ReplaceDir, 1)], 1, || {
+        untorn::replace_with(dir.path().join("a"), b"bytes", &options).unwrap();
+    });
+    check(&meter, [(PublishFile, 1), (PublishDir, 1)], 1, || {
+        untorn::create_new_with(dir.path().join("b"), b"bytes", &options).unwrap();
+    });
+    check(&meter, NOTHING, 1, || {
+        let options = options.clone().durability(Durability::Buffered);
+        untorn::replace_with(dir.path().join("a"), b"bytes", &options).unwrap();
+    });
+}
+
+#[test]
+fn atomic_file() {
+    let (_sim, meter) = disk();
+    let options = replacing(&meter);
+    let mut file = check(&meter, NOTHING, 0, || {
+        let mut file = AtomicFile::with("/data/a", &options).unwrap();
+        file.write_all(&[7; 300_000]).unwrap();
+        file.flush().unwrap();
+        file
+    });
+    file.write_all(b"end").unwrap();
+    check(&meter, [(ReplaceFile, 1), (ReplaceDir, 1)], 1, || file.commit().unwrap());
+
+    let file = AtomicFile::create_new("/data/b", &options).unwrap();
+    check(&meter, [(PublishFile, 1), (PublishDir, 1)], 1, || file.commit().unwrap());
+    let file = AtomicFile::with("/data/a", &options).unwrap();
+    check(&meter, NOTHING, 0, || file.discard().unwrap());
+    let file = AtomicFile::with("/data/a", &options).unwrap();
+    check(&meter, NOTHING, 0, || drop(file));
+}
+
+#[test]
+fn buffered_files_are_not_synced() {
+    let (_sim, meter) = disk();
+    let options = replacing(&meter).durability(Durability::Buffered);
+    check(&meter, NOTHING, 1, || untorn::replace_with("/data/a", b"x", &options).unwrap());
+    check(&meter, NOTHING, 1, || untorn::create_new_with("/data/b", b"x", &options).unwrap());
+    let file = AtomicFile::with("/data/a", &options).unwrap();
+    check(&meter, NOTHING, 1, || file.commit().unwrap());
+}
+
+#[test]
+fn sweep_and_probe() {
+    let (_sim, meter) = disk();
+    let fs = Arc::new(meter.clone());
+    check(&meter, NOTHING, 0, || untorn::sweep_with("/data", fs).unwrap());
+    // The one rename tries whether the system replaces where it must not; it renames nothing.
+    check(&meter, [(Caller, 1)], 1, || untorn::probe_with("/data", &meter).unwrap());
+}
+
+#[test]
+fn log_open_new() {
+    let (_sim, meter) = disk();
+    let made = [(LogPrepareFile, 1), (LogBeginFile, 1), (LogPrepareDir, 1), (MakeDirParent, 2)];
+    let (log, _) = check(&meter, made.into_iter().chain(META).chain(CUT), 4, || {
+        open(logging(&meter)) // two directories lead to it: / and /data
+    });
+    check(&meter, META, 1, || log.close().unwrap());
+}
+
+#[test]
+fn log_open_clean() {
+    let (_sim, meter, log) = log();
+    log.append_synced(b"one").unwrap();
+    log.close().unwrap();
+    let (log, report) = check(&meter, NOTHING, 0, || open(logging(&meter)));
+    assert_eq!(report.last_seq, 1);
+    check(&meter, NOTHING, 0, || log.close().unwrap());
+    let (log, _) = open(logging(&meter));
+    check(&meter, META.into_iter().chain([(LogFrame, 1)]), 1, || {
+        log.append_synced(b"two").unwrap()
+    });
+    check(&meter, [(LogFrame, 1)], 0, || log.append_synced(b"three").unwrap());
+    check(&meter, META, 1, || log.close().unwrap());
+}
+
+#[test]
+fn log_open_after_a_crash() {
+    let (sim, _, log) = log();
+    log.append_synced(b"one").unwrap();
+    let (sim, meter) = killed(&sim);
+    drop(log);
+    let (log, report) = check(&meter, CUT, 2, || open(logging(&meter)));
+    assert_eq!((report.last_seq, report.healed), (1, None));
+    check(&meter, META, 1, || log.clone().close().unwrap());
+
+    // Half a frame at the end: it is copied first, with a note.
+    let (log, _) = open(logging(&meter));
+    log.append_synced(b"two").unwrap();
+    let dir = sim.open_dir("/data/log".as_ref()).unwrap();
+    let segment = dir.open("0000000000000001.seg".as_ref(), How::Write).unwrap();
+    segment.write_at(b"torn", 8000).unwrap();
+    let (_sim, meter) = killed(&sim);
+    drop(log);
+    let kept = [(MakeDirParent, 1), (QuarantineFile, 2), (QuarantineDir, 1)];
+    let (log, report) = check(&meter, CUT.into_iter().chain(kept), 4, || open(logging(&meter)));
+    assert_eq!(report.last_seq, 2);
+    assert_eq!(report.healed.unwrap().quarantine.len(), 1);
+    drop(log);
+}
+
+#[test]
+fn log_appends_share_a_sync() {
+    let (_sim, meter, log) = log();
+    check(&meter, [(LogFrame, 1)], 0, || log.append_synced(b"one").unwrap());
+    let batch: [&[u8]; 3] = [b"two", b"three", b"four"];
+    check(&meter, [(LogFrame, 1)], 0, || log.append_batch(batch).unwrap().wait().unwrap());
+    check(&meter, [(LogFrame, 1)], 0, || {
+        let tickets: Vec<_> = (0..10).map(|_| log.append(b"more").unwrap()).collect();
+        assert_eq!(tickets[9].wait().unwrap(), 14);
+        assert!(tickets.iter().all(untorn::log::Ticket::is_done));
+    });
+    assert_eq!(meter.counts().of(CallKind::Write), 1, "ten records, one write");
+    check(&meter, NOTHING, 0, || log.append(b"pending").unwrap());
+    check(&meter, [(LogFrame, 1)], 0, || log.sync().unwrap());
+    check(&meter, NOTHING, 0, || log.sync().unwrap());
+    log.append(b"pending").unwrap();
+    check(&meter, META.into_iter().chain([(LogFrame, 1)]), 1, || log.close().unwrap());
+}
+
+#[test]
+fn log_buffered() {
+    let (_sim, meter) = disk();
+    let (log, _) = open(logging(&meter).durability(Durability::Buffered));
+    check(&meter, NOTHING, 0, || log.append_synced(b"one").unwrap());
+    check(&meter, NOTHING, 0, || log.append_synced(b"two").unwrap());
+    check(&meter, [(LogFrame, 1)], 0, || log.sync().unwrap());
+    check(&meter, NOTHING, 0, || drop(log)); // a mark, not synced
+}
+
+#[test]
+fn log_by_hand_and_with_a_window() {
+    let (_sim, meter) = disk();
+    let (log, _) = open(logging(&meter).sync_policy(SyncPolicy::Manual));
+    let ticket = log.append(b"one").unwrap();
+    check(&meter, NOTHING, 0, || {
+        let error = ticket.wait_timeout(Duration::from_millis(1)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+    });
+    check(&meter, [(LogFrame, 1)], 0, || log.sync().unwrap());
+    check(&meter, NOTHING, 0, || ticket.wait().unwrap());
+    drop((log, ticket));
+    let window = SyncPolicy::Window { delay: Duration::from_millis(1), bytes: 1 };
+    let (log, _) = open(logging(&meter).sync_policy(window));
+    check(&meter, [(LogFrame, 1)], 0, || log.append_synced(b"two").unwrap());
+}
+
+#[test]
+fn log_truncate_back() {
+    let (_sim, meter, log) = log();
+    for _ in 0..5 {
+        log.append_synced(b"record").unwrap();
+    }
+    check(&meter, CUT, 2, || log.truncate_back(4).unwrap());
+    check(&meter, NOTHING, 0, || log.truncate_back(4).unwrap());
+    log.append(b"pending").unwrap();
+    check(&meter, CUT.into_iter().chain([(LogFrame, 1)]), 2, || log.truncate_back(2).unwrap());
+    // Inside a batch: the frame is shortened by the same intent.
+    let batch: [&[u8]; 3] = [b"a", b"b", b"c"];
+    log.append_batch(batch).unwrap().wait().unwrap();
+    check(&meter, CUT, 2, || log.truncate_back(3).unwrap());
+}
+
+#[test]
+fn log_roll_and_truncate_front() {
+    let (_sim, meter) = disk();
+    let (log, _) = open(logging(&meter).segment_bytes(1024));
+    let mut rolled = 0;
+    for _ in 0..60 {
+        meter.reset();
+        log.append_synced(&[7; 100]).unwrap();
+        let counts = meter.counts();
+        let prepared = counts.syncs_at(LogPrepareFile);
+        // A segment of up to 256 KiB is prepared by two syncs; the roll itself goes with the frames.
+        assert_eq!(prepared, counts.syncs_at(LogPrepareDir));
+        assert_eq!(renames(&counts), prepared);
+        assert!(counts.syncs_at(LogFrame) <= 2, "{counts:?}");
+        assert_eq!(counts.total_syncs(), counts.syncs_at(LogFrame) + 2 * prepared);
+        rolled += prepared;
+    }
+    assert!(rolled > 8, "{rolled}");
+    check(&meter, META, 1, || assert!(log.truncate_front(40).unwrap() > 30));
+    assert!(meter.counts().of(CallKind::Unlink) > 4);
+    check(&meter, NOTHING, 0, || log.truncate_front(40).unwrap());
+}
+
+/// The seal goes out with the last frame of its segment, and the next header with the first frame behind it.
+#[test]
+fn log_roll_costs_no_sync_of_its_own() {
+    let (_sim, meter) = disk();
+    let (log, _) = open(logging(&meter).segment_bytes(64 * 1024));
+    meter.reset();
+    let appends = 2000;
+    for _ in 0..appends {
+        log.append_synced(&[7; 200]).unwrap();
+    }
+    let counts = meter.counts();
+    let rolls = counts.syncs_at(LogPrepareDir);
+    assert!(rolls > 5, "{rolls}");
+    assert_eq!(counts.syncs_at(LogFrame), appends, "{rolls} rolls");
+}
+
+/// A segment above 256 KiB is prepared in parts, each synced: none of them holds up a commit for long.
+#[test]
+fn log_prepares_in_parts() {
+    let (_sim, meter) = disk();
+    let (log, _) = open(logging(&meter));
+    meter.reset();
+    log.append_synced(&[7; 150_000]).unwrap(); // more than half of the first segment
+    log.append_synced(b"small").unwrap();
+    let counts = meter.counts();
+    assert_eq!((counts.syncs_at(LogPrepareFile), counts.syncs_at(LogPrepareDir)), (2, 1));
+    assert_eq!(counts.syncs_at(LogFrame), 2);
+}
+
+#[test]
+fn reading_syncs_nothing() {
+    let (_sim, meter, log) = log();
+    let ticket = log.append(b"one").unwrap();
+    ticket.wait().unwrap();
+    check(&meter, NOTHING, 0, || {
+        log.verify(|_| {}).unwrap();
+        log.read_at(ticket.pos().unwrap(), 3).unwrap();
+        let mut reader = Log::open_read_only("/data/log", logging(&meter)).unwrap();
+        reader.refresh().unwrap();
+    });
+    assert_eq!(meter.counts().of(CallKind::Write), 0);
+    drop((log, ticket));
+    check(&meter, NOTHING, 0, || Log::salvage("/data/log", &logging(&meter), |_| Ok(())).unwrap());
+}
+
+#[test]
+fn state_full() {
+    let (_sim, meter) = disk();
+    let (state, _) =
+        State::open("/data/log", logging(&meter).segment_bytes(1024), |_| Ok(())).unwrap();
+    check(&meter, NOTHING, 0, || state.change(b"change").unwrap());
+    check(&meter, [(LogFrame, 1)], 0, || state.full(b"full").unwrap());
+    for _ in 0..20 {
+        state.change(&[1; 100]).unwrap().wait().unwrap();
+    }
+    check(&meter, META.into_iter().chain([(LogFrame, 1)]), 1, || state.full(b"full").unwrap());
+}
