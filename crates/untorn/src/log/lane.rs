@@ -211,7 +211,10 @@ impl Inner {
         if let Err(e) = commit::sync_data(&*lane.current.file, SyncSite::LogFrame) {
             let mut stats = self.stats();
             stats.sync_errors = stats.sync_errors.saturating_add(1);
-            return Err(e);
+            // Final, whoever asked for it (W4).
+            let cause = Arc::new(e);
+            self.poison.set(Arc::clone(&cause));
+            return Err(Error::share(&cause));
         }
         let took = lane.home.fs.monotonic().saturating_sub(started);
         lane.dirty = false;
@@ -299,7 +302,8 @@ impl Inner {
         };
         if let Some(number) = wanted {
             let len = usual_len(number, self.options.segment_bytes);
-            if self.prepare(lane, number, len, true).is_err() {
+            let filled = self.fill(lane, number, len, true);
+            if filled.and_then(|filled| self.publish(lane, filled)).is_err() {
                 lane.preparing = None;
             }
         }
@@ -309,38 +313,45 @@ impl Inner {
     pub(super) fn prepare_now(&self, lane: &mut Lane, needs: u64) -> Result<()> {
         // What is queued begins the tail's segment, where it is not begun yet: no two unbegun segments are ever named.
         self.drive(lane, Until::Empty);
-        let number = {
-            let queue = self.queue();
-            let served = queue.ready.as_ref().is_some_and(|r| r.len >= needs);
-            if served
-                || queue.tail.len >= needs && queue.tail.begins.is_some()
-                || !queue.groups.is_empty()
-            {
+        let (number, too_short) = {
+            let mut queue = self.queue();
+            if queue.unbegun_len() >= needs || !queue.groups.is_empty() {
                 return Ok(()); // someone else came first
             }
-            // An unbegun segment that is too short is replaced by a longer one.
-            let next = u64::from(queue.tail.begins.is_none());
-            queue.tail.segment.saturating_add(next)
+            let begun = lane.current.header.number == queue.tail.segment;
+            let number = queue.tail.segment.saturating_add(u64::from(begun));
+            // Out of reach from this moment on: else another thread begins it while a longer one takes its name.
+            (number, queue.take_unbegun(number))
         };
-        let len = usual_len(number, self.options.segment_bytes).max(needs.next_multiple_of(4096));
-        let len = if needs <= self.options.segment_bytes {
-            len.min(self.options.segment_bytes)
-        } else {
-            len
-        };
-        self.prepare(lane, number, len, false)
+        let usual = usual_len(number, self.options.segment_bytes);
+        let len = usual.max(needs.next_multiple_of(4096));
+        let len = if needs <= usual { usual } else { len };
+        match self.fill(lane, number, len, false) {
+            Ok(filled) => self.publish(lane, filled),
+            Err(e) => {
+                // Its name leads to the short one still.
+                if let Some(ready) = too_short {
+                    self.queue().put_unbegun(ready);
+                }
+                Err(e)
+            }
+        }
     }
 
-    fn prepare(&self, lane: &mut Lane, number: u64, len: u64, one_part: bool) -> Result<()> {
+    /// Fills the next segment with zeros, one part of it or all.
+    fn fill(
+        &self,
+        lane: &mut Lane,
+        number: u64,
+        len: u64,
+        one_part: bool,
+    ) -> Result<Option<Preparing>> {
         self.poison.check("prepare space in", &self.path)?;
         if !lane.preparing.as_ref().is_some_and(|p| p.serves(number, len)) {
             let home = &lane.home;
             lane.preparing = Some(Preparing::start(&*home.fs, &home.dir, number, len)?);
         }
-        while let Some(preparing) = &mut lane.preparing {
-            if preparing.is_filled() {
-                break;
-            }
+        while let Some(preparing) = lane.preparing.as_mut().filter(|p| !p.is_filled()) {
             if let Err(e) = preparing.part() {
                 lane.preparing = None;
                 return Err(e);
@@ -349,24 +360,22 @@ impl Inner {
                 break;
             }
         }
-        let Some(filled) = lane.preparing.take_if(|p| p.is_filled()) else { return Ok(()) };
-        if lane.current.header.number < number.saturating_sub(1) || !lane.current.header_synced {
-            // The segment before it must be begun and synced: then one that lost all its bytes is known as damage.
+        Ok(lane.preparing.take_if(|p| p.is_filled()))
+    }
+
+    /// Names a filled segment, and puts it within reach.
+    fn publish(&self, lane: &mut Lane, filled: Option<Preparing>) -> Result<()> {
+        let Some(filled) = filled else { return Ok(()) };
+        // The segment before it must be begun and synced: then one that lost all its bytes is known as damage.
+        if !lane.current.header_synced {
             self.sync_lane(lane)?;
-            if lane.current.header.number < number.saturating_sub(1) {
-                lane.preparing = Some(filled);
-                return Ok(());
-            }
         }
-        self.queue().forget(number);
+        if !filled.follows(lane.current.header.number) {
+            lane.preparing = Some(filled);
+            return Ok(());
+        }
         let ready = filled.publish(&lane.home.dir)?;
-        let mut queue = self.queue();
-        if queue.tail.segment == number {
-            queue.tail.len = ready.len;
-            queue.tail.begins = Some(ready);
-        } else {
-            queue.ready = Some(ready);
-        }
+        self.queue().put_unbegun(ready);
         Ok(())
     }
 

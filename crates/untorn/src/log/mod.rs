@@ -493,11 +493,7 @@ impl Inner {
         self.poison.check("sync", &self.path)?;
         self.drive(lane, Until::Empty);
         self.poison.check("sync", &self.path)?;
-        self.sync_lane(lane).map_err(|error| {
-            let cause = Arc::new(error);
-            self.poison.set(Arc::clone(&cause));
-            Error::share(&cause)
-        })
+        self.sync_lane(lane)
     }
 
     /// Reports a withdrawal once.

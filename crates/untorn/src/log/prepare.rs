@@ -42,6 +42,11 @@ impl Preparing {
         self.number == number && self.len >= len
     }
 
+    /// Whether it comes next after the segment that is being written.
+    pub(super) fn follows(&self, current: u64) -> bool {
+        self.number == current.saturating_add(1)
+    }
+
     pub(super) const fn is_filled(&self) -> bool {
         self.filled >= self.len
     }

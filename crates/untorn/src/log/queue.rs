@@ -244,11 +244,28 @@ impl Queue {
         }
     }
 
-    /// Before a prepared segment is replaced by a longer one: once that has begun, the old file may have lost its name.
-    pub(super) fn forget(&mut self, number: u64) {
-        self.ready.take_if(|ready| ready.number == number);
+    /// The length of the segment that is prepared and not begun; 0 if there is none.
+    pub(super) fn unbegun_len(&self) -> u64 {
+        let unbegun = self.tail.begins.as_ref().or(self.ready.as_ref());
+        unbegun.map_or(0, |ready| ready.len)
+    }
+
+    /// Puts the segment `number`, which is not begun, out of reach of appends.
+    pub(super) fn take_unbegun(&mut self, number: u64) -> Option<Ready> {
         if self.tail.segment == number {
-            self.tail.len = 0; // nothing fits, so that nothing begins it
+            self.tail.len = 0; // nothing fits
+            return self.tail.begins.take();
+        }
+        self.ready.take_if(|ready| ready.number == number)
+    }
+
+    /// Puts a segment that is not begun within reach: as the tail, or as the one after it.
+    pub(super) fn put_unbegun(&mut self, ready: Ready) {
+        if self.tail.segment == ready.number {
+            self.tail.len = ready.len;
+            self.tail.begins = Some(ready);
+        } else {
+            self.ready = Some(ready);
         }
     }
 

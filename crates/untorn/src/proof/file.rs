@@ -251,7 +251,7 @@ pub(super) fn parts() -> Vec<Part> {
     vec![
         Part {
             name: "file_all_sequences",
-            what: "all sequences of up to three operations, power cuts and kills",
+            what: "sequences of up to three operations, power cuts and kills",
             run: sequences,
         },
         Part {
@@ -261,7 +261,7 @@ pub(super) fn parts() -> Vec<Part> {
         },
         Part {
             name: "file_a_fault_at_every_call",
-            what: "every call fails in every way, then power cuts and kills",
+            what: "calls that fail, each in every way, then power cuts and kills",
             run: faults,
         },
     ]

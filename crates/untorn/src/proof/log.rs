@@ -472,12 +472,12 @@ pub(super) fn parts() -> Vec<Part> {
     vec![
         Part {
             name: "log_all_sequences",
-            what: "all sequences of up to three operations, power cuts and kills",
+            what: "sequences of up to three operations, power cuts and kills",
             run: sequences,
         },
         Part {
             name: "log_all_sequences_buffered",
-            what: "all sequences, acknowledged as buffered",
+            what: "the same, acknowledged as buffered only",
             run: buffered,
         },
         Part {
@@ -487,7 +487,7 @@ pub(super) fn parts() -> Vec<Part> {
         },
         Part {
             name: "log_a_fault_at_every_call",
-            what: "every call fails in every way, then power cuts and kills",
+            what: "calls that fail, each in every way, then power cuts and kills",
             run: faults,
         },
     ]

@@ -454,7 +454,7 @@ fn a_log_that_is_cut_at_the_front_stays_small() {
     for n in 0..500 {
         let seq = log.append_synced(&record(n)).unwrap();
         log.truncate_front(seq).unwrap();
-        let segments = contents(&sim).iter().filter(|(path, _)| path.ends_with(".seg")).count();
+        let segments = contents(&sim).iter().filter(|(path, _)| path.contains(".seg")).count();
         assert!(segments <= 3, "{segments} segments");
     }
 }
@@ -500,7 +500,7 @@ fn an_error_keeps_errno_path_and_offset() {
     assert_eq!((source.raw_os_error(), error.offset()), (Some(5), Some(0)));
 }
 
-/// (24) RocksDB and pebble parsed recycled blocks: a frame of an older incarnation, at its old place, is no record.
+/// (24) Other engines parsed recycled blocks: a frame of an older incarnation, at its old place, is no record.
 #[test]
 fn a_stale_frame_is_no_record() {
     let sim = SimFs::new(31);
