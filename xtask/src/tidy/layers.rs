@@ -10,7 +10,7 @@ const LAYERS: [(&str, &[&str]); 14] = [
     ("fs", &["sys"]),
     ("codec", &[]),
     ("sim", &["fs", "codec"]),
-    ("commit", &["fs", "codec"]),
+    ("commit", &["sys", "fs", "codec"]),
     ("log", &["fs", "codec", "commit"]),
     ("artifact", &["fs", "codec", "commit", "log"]),
     ("chunked", STORE),
@@ -24,7 +24,8 @@ const LAYERS: [(&str, &[&str]); 14] = [
 const STORE: &[&str] = &["fs", "codec", "commit", "log", "artifact"];
 
 /// What the root of the crate defines for all.
-const ROOT: [&str; 6] = ["error", "Error", "ErrorKind", "Outcome", "Result", "Durability"];
+const ROOT: [&str; 7] =
+    ["error", "Error", "ErrorKind", "Outcome", "Result", "Durability", "OnDamage"];
 
 /// Above all the others.
 const TOP: [&str; 3] = ["lib", "aio", "proof"];

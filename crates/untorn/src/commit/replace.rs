@@ -131,7 +131,7 @@ pub(crate) fn publish(
     if durability == Durability::Synced {
         temp.sync(sites.file)?;
     }
-    let file = temp.rename(&to.name, mode)?;
+    let file = temp.give_name(&to.name, mode)?;
     if durability == Durability::Synced {
         sync_dir(&*to.dir, sites.dir).map_err(|e| match e.kind() {
             // The new content is in place, but this directory can never promise that it stays.

@@ -64,7 +64,7 @@ impl Temp {
     }
 
     /// Gives the file its name in the same directory. The caller has synced it and syncs the directory.
-    pub(crate) fn rename(mut self, to: &OsStr, mode: Rename) -> Result<Arc<dyn File>> {
+    pub(crate) fn give_name(mut self, to: &OsStr, mode: Rename) -> Result<Arc<dyn File>> {
         let fail = |e| Error::system("rename into place", &self.dir.path().join(to), e);
         match self.dir.rename(&self.name, &*self.dir, to, mode) {
             Ok(()) => {}

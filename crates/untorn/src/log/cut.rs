@@ -132,7 +132,7 @@ pub(super) fn load(dir: &dyn Dir) -> Result<Option<Meta>> {
     match Meta::decode(bytes) {
         Parsed::Valid(meta) => Ok(Some(meta)),
         Parsed::Newer => Err(super::recover::newer(&path, 0)),
-        Parsed::Invalid if Meta::has_magic(bytes) || len == 0 => {
+        Parsed::Invalid if Meta::has_magic(bytes) || len == 0 || !list(dir)?.is_empty() => {
             let what = "META does not verify; it is replaced as a whole, so no crash leaves it like this; \
                         nothing was changed; see `untorn recover`";
             Err(Error::new(ErrorKind::Damaged, "open log", &path, what).at(0))

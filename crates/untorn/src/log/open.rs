@@ -74,7 +74,7 @@ impl Log {
     /// `NewerFormat` and `Locked` changed nothing but the text in `LOCK` (and a cut that was begun before is finished). **If the process dies** or **if power fails** meanwhile, the next open goes on.
     ///
     /// # Cost
-    /// Of a new log with the usual first segment of 256 KiB eleven syncs, and one for each directory above it. After a clean
+    /// Of a new log with the usual first segment of 256 KiB five syncs, and one for each directory above it. After a clean
     /// close none. After a crash, or if the log was only dropped, six: the tail that nothing vouches for is written again, and
     /// the rest of the last segment zeroed. Six more if a cut was pending, four more for each copy that goes to the
     /// quarantine, two after a clean close if dropped segments are still there. Reads from [`LogOptions::start`], else the whole log.
@@ -91,9 +91,9 @@ impl Log {
         let (dir, made) = commit::open_or_make_dir(&*fs, path)?;
         refuse_foreign(&*dir)?;
         let claim = Claim::take(&*fs, &*dir)?;
-        let meta = match load(&*dir)? {
-            Some(meta) => meta,
-            None => create(&fs, &dir, &options, made)?,
+        let (meta, created) = match load(&*dir)? {
+            Some(meta) => (meta, false),
+            None => (create(&fs, &dir, &options, made)?, true),
         };
         if meta.owner != options.owner {
             let what = format!(
@@ -119,7 +119,7 @@ impl Log {
         refuse_damage(&walked, &options)?;
         commit::sweep_store(&*home.dir)?;
         let healed = quarantine(&home, &walked)?;
-        let (ready, rewritten) = settle(&mut home, &walked)?;
+        let (ready, rewritten) = if created { (None, 0) } else { settle(&mut home, &walked)? };
         for &number in &walked.below {
             commit::unlink(&*home.dir, OsStr::new(&segment_name(number)))?;
         }
@@ -160,7 +160,7 @@ fn checked(path: &Path, mut options: LogOptions) -> Result<LogOptions> {
 }
 
 /// Without META, only an empty directory or the remains of a creation are ours.
-fn refuse_foreign(dir: &dyn Dir) -> Result<()> {
+pub(super) fn refuse_foreign(dir: &dyn Dir) -> Result<()> {
     let names = dir.list().map_err(|e| Error::system("open log", dir.path(), e))?;
     if names.iter().any(|name| name == META) {
         return Ok(());

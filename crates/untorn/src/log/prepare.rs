@@ -78,7 +78,7 @@ impl Preparing {
         let name = segment_name(self.number);
         // Whether it got the name or not: it is not used, and the name leads to zeros. The log is what it was.
         let unchanged = |e: Error| e.with_outcome(crate::Outcome::Unchanged);
-        self.temp.rename(OsStr::new(&name), Rename::Replace).map_err(unchanged)?;
+        self.temp.give_name(OsStr::new(&name), Rename::Replace).map_err(unchanged)?;
         if let Err(e) = commit::sync_dir(&**dir, SyncSite::LogPrepareDir) {
             drop(commit::unlink(&**dir, OsStr::new(&name)));
             return Err(unchanged(e));

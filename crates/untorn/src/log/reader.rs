@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::cut::{load, not_ours};
+use super::cut::load;
 use super::format::{Ended, FRAME_HEADER, FrameHeader, Meta, Parsed, segment_name};
 use super::options::LogOptions;
 use super::recover::{Begun, Route, Walked, damaged};
@@ -105,12 +105,12 @@ fn look(dir: &Arc<dyn Dir>, options: &LogOptions, from: Option<LogPos>) -> Resul
 }
 
 fn no_log(dir: &dyn Dir) -> Error {
-    match dir.list() {
-        Ok(names) if names.is_empty() => {
-            let what = "the directory is empty; there is no log in it yet";
+    match super::open::refuse_foreign(dir) {
+        Ok(()) => {
+            let what = "there is no log in it yet, or its owner is just making one";
             Error::new(ErrorKind::NotFound, "open log", dir.path(), what)
         }
-        _ => not_ours(dir),
+        Err(not_ours) => not_ours,
     }
 }
 

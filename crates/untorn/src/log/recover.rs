@@ -274,6 +274,7 @@ pub(super) fn damaged(
 ) -> Error {
     let records = match last {
         Some(last) => format!("{first}..={last} are"),
+        None if first == 0 => "may not be".to_owned(),
         None => format!("from {first} on may not be"),
     };
     let what = format!(
