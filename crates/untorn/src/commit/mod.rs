@@ -78,6 +78,10 @@ pub(crate) fn open_or_make_dir(fs: &dyn Fs, path: &Path) -> Result<(Arc<dyn Dir>
             let dir = parent.open_dir(name);
             Ok((dir.map_err(|e| Error::system("open directory", path, e))?, true))
         }
+        Err(e) if e.kind() == std::io::ErrorKind::NotADirectory => {
+            let what = "it is a file, not a directory";
+            Err(Error::new(ErrorKind::NotOurs, "open directory", path, what))
+        }
         Err(e) => Err(Error::system("open directory", path, e)),
     }
 }

@@ -141,6 +141,15 @@ pub(super) fn load(dir: &dyn Dir) -> Result<Option<Meta>> {
     }
 }
 
+/// Why a log's directory does not open: a file by that name is not ours.
+pub(super) fn no_directory(path: &std::path::Path, cause: std::io::Error) -> Error {
+    if cause.kind() == std::io::ErrorKind::NotADirectory {
+        let what = "it is a file; a log is a directory";
+        return Error::new(ErrorKind::NotOurs, "open log", path, what);
+    }
+    Error::system("open log", path, cause)
+}
+
 pub(super) fn not_ours(dir: &dyn Dir) -> Error {
     let what = "it is neither a log nor empty; give the log a directory of its own";
     Error::new(ErrorKind::NotOurs, "open log", dir.path(), what)

@@ -243,6 +243,8 @@ impl Log {
     fn wait_for(&self, ticket: &Ticket, timeout: Option<Duration>) -> Result<u64> {
         let inner = &*self.0;
         let group = &*ticket.group;
+        let clock = || inner.options.fs.monotonic();
+        let deadline = timeout.map(|timeout| clock().saturating_add(timeout));
         let leads =
             matches!(inner.options.sync_policy, SyncPolicy::Each | SyncPolicy::Window { .. });
         loop {
@@ -262,7 +264,7 @@ impl Log {
                     inner.prepare_ahead(&mut lane);
                     Woken::Done
                 }
-                None => group.sleep(timeout),
+                None => group.sleep(deadline.map(|end| end.saturating_sub(clock()))),
             };
             group.leave();
             if matches!(woken, Woken::TimedOut) {

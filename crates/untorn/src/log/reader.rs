@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::cut::load;
+use super::cut::{load, no_directory};
 use super::format::{Ended, FRAME_HEADER, FrameHeader, Meta, Parsed, segment_name};
 use super::options::LogOptions;
 use super::recover::{Begun, Route, Walked, damaged};
@@ -68,7 +68,7 @@ impl Log {
     /// `Io`.
     pub fn open_read_only(path: impl AsRef<Path>, options: LogOptions) -> Result<LogReader> {
         let path = path.as_ref();
-        let dir = options.fs.open_dir(path).map_err(|e| Error::system("open log", path, e))?;
+        let dir = options.fs.open_dir(path).map_err(|e| no_directory(path, e))?;
         let (meta, seen) = look(&dir, &options, None)?;
         Ok(LogReader { dir, options, meta, seen })
     }

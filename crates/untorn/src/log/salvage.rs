@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::cursor::{Cursor, Found, read_header};
-use super::cut::load;
+use super::cut::{load, no_directory};
 use super::format::{FRAME_HEADER, FrameHeader, FrameKind, Parsed, SegmentHeader};
 use super::options::LogOptions;
 use super::recover::{list, open_segment};
@@ -12,7 +12,7 @@ use super::window::Window;
 use super::{Log, LogPos};
 use crate::commit::Claim;
 use crate::fs::{Dir, How};
-use crate::{Error, Result};
+use crate::Result;
 
 /// Bytes that could not be proven to be records.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ impl Log {
         mut each: impl FnMut(Rec<'_>) -> Result<()>,
     ) -> Result<SalvageReport> {
         let path = path.as_ref();
-        let dir = options.fs.open_dir(path).map_err(|e| Error::system("salvage", path, e))?;
+        let dir = options.fs.open_dir(path).map_err(|e| no_directory(path, e))?;
         let numbers = list(&*dir)?;
         if numbers.is_empty() {
             return Err(super::cut::not_ours(&*dir));
