@@ -10,9 +10,9 @@ use super::recover::{list, open_segment};
 use super::scan::Rec;
 use super::window::Window;
 use super::{Log, LogPos};
+use crate::Result;
 use crate::commit::Claim;
 use crate::fs::{Dir, How};
-use crate::Result;
 
 /// Bytes that could not be proven to be records.
 #[derive(Clone, Debug, PartialEq, Eq)]

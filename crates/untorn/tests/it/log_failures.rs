@@ -523,3 +523,40 @@ fn a_stale_frame_is_no_record() {
     let (log, _) = Log::open(DIR, options(&sim).on_damage(OnDamage::Truncate)).unwrap();
     assert!(records(&log).iter().skip(1).all(|record| record.ends_with(b"!")));
 }
+
+/// The last rows of the worked table: what stands behind a seal.
+#[test]
+fn a_begun_segment_vouches_for_those_before_it_and_a_seal_for_its_salt() {
+    let lose = |sim: &SimFs, number: u64, from: usize, to: usize| {
+        patch(sim, &segment(number), |bytes| bytes[from..to].fill(0));
+    };
+    // Frames of twelve_records: 48 + 4 + 154 or 155 bytes, padded to 208; four fit a segment and leave room for its seal.
+    let first_frame = 64 + 208;
+
+    // A frame changed, then its seal; the next segment has lost its header, and is begun all the same.
+    let sim = twelve_records(Left::Killed);
+    sim.flip_bit(segment(2), 8 * 100).unwrap();
+    lose(&sim, 3, 0, 64);
+    assert_eq!(open(&sim).unwrap_err().kind(), ErrorKind::Damaged);
+
+    // Header and first frame lost; the second frame has the salt that the seal names, and says what was acknowledged.
+    let sim = twelve_records(Left::Killed);
+    lose(&sim, 3, 0, first_frame);
+    let error = open(&sim).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Damaged);
+    assert!(error.to_string().contains("9..=11"), "{error}");
+
+    // The same with the salt of another log: bytes of an earlier use vouch for nothing.
+    let other = SimFs::new(1234);
+    let (log, _) = open(&other).unwrap();
+    for n in 1..=12 {
+        log.append_synced(&[record(n), vec![b'.'; 130]].concat()).unwrap();
+    }
+    let stale = other.read(segment(3)).unwrap();
+    let sim = twelve_records(Left::Killed);
+    sim.put(segment(3), &stale).unwrap();
+    lose(&sim, 3, 0, first_frame);
+    let (log, report) = open(&sim).unwrap();
+    assert_eq!((report.last_seq, records(&log).len()), (8, 8));
+    assert_eq!(report.healed.unwrap().quarantine.len(), 1);
+}
