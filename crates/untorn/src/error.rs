@@ -301,7 +301,9 @@ impl fmt::Display for Error {
                 write!(f, ": {} ({first})", inner.detail)?;
                 return Ok(());
             }
-            _ => {}
+            // A copy for another waiter reads as the first one.
+            Some(Cause::Shared(first)) => return fmt::Display::fmt(first, f),
+            None => {}
         }
         if inner.detail.is_empty() { Ok(()) } else { write!(f, ": {}", inner.detail) }
     }
