@@ -288,6 +288,12 @@ fn advice(kind: ErrorKind) -> &'static str {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let inner = &*self.0;
+        if let (Some(Cause::Shared(first)), false) =
+            (&inner.cause, inner.kind == ErrorKind::Poisoned)
+        {
+            // A copy for another waiter reads as the first one.
+            return fmt::Display::fmt(first, f);
+        }
         f.write_str(inner.operation)?;
         if let Some(path) = &inner.path {
             write!(f, " {}", path.display())?;
@@ -301,9 +307,7 @@ impl fmt::Display for Error {
                 write!(f, ": {} ({first})", inner.detail)?;
                 return Ok(());
             }
-            // A copy for another waiter reads as the first one.
-            Some(Cause::Shared(first)) => return fmt::Display::fmt(first, f),
-            None => {}
+            Some(Cause::Shared(_)) | None => {}
         }
         if inner.detail.is_empty() { Ok(()) } else { write!(f, ": {}", inner.detail) }
     }
@@ -381,5 +385,13 @@ mod tests {
         assert_eq!((error.kind(), error.outcome()), (ErrorKind::Poisoned, Outcome::Unknown));
         let first = error.source().and_then(|s| s.downcast_ref::<Error>()).unwrap();
         assert_eq!((first.kind(), first.operation()), (ErrorKind::Io, "sync"));
+        assert!(error.to_string().ends_with("(os error 5))"), "{error}");
+    }
+
+    #[test]
+    fn a_copy_for_another_waiter_reads_as_the_first() {
+        let first = Error::system("sync", Path::new("x"), io::Error::from_raw_os_error(5));
+        let text = first.to_string();
+        assert_eq!(Error::share(&Arc::new(first)).to_string(), text);
     }
 }
