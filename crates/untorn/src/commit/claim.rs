@@ -128,6 +128,10 @@ pub fn holder(path: impl AsRef<Path>) -> Result<Option<Holder>> {
     };
     let Some(mut holder) = Holder::read(&*file) else { return Ok(None) };
     let stat = file.stat().map_err(fail)?;
-    holder.alive = crate::sys::lock_is_held(stat.dev, stat.ino);
+    // Elsewhere (btrfs, overlay, nfs) the system's list of locks may name another device than `stat` does.
+    let listed = ["ext4", "xfs", "f2fs", "tmpfs", "ramfs"];
+    let kind = dir.file_system().map_err(fail)?;
+    holder.alive = crate::sys::lock_is_held(stat.dev, stat.ino)
+        .filter(|held| *held || listed.contains(&kind.as_str()));
     Ok(Some(holder))
 }

@@ -15,9 +15,7 @@ pub(crate) fn host_name() -> String {
 pub(crate) fn lock_is_held(dev: u64, ino: u64) -> Option<bool> {
     let locks = std::fs::read_to_string("/proc/locks").ok()?;
     let device = (rustix::fs::major(dev), rustix::fs::minor(dev));
-    let held = locks.lines().any(|line| locked_inode(line) == Some((device, ino)));
-    // Of a file system without a device of its own (btrfs, overlay, nfs) the list may name another number than `stat`.
-    (held || device.0 != 0).then_some(held)
+    Some(locks.lines().any(|line| locked_inode(line) == Some((device, ino))))
 }
 
 /// Device and inode of a line such as `1: FLOCK  ADVISORY  WRITE 4711 08:02:131 0 EOF`.
