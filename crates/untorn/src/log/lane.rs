@@ -74,7 +74,7 @@ impl Drop for Flight<'_> {
             let what = "the writing thread panicked";
             let cause = Error::new(ErrorKind::Failed, "write", &self.inner.path, what)
                 .with_outcome(Outcome::Unknown);
-            self.inner.fail_all(Some(&group), cause);
+            self.inner.fail_all(&group, cause);
         }
     }
 }
@@ -130,23 +130,24 @@ impl Inner {
                     group.complete(Ok(frame));
                     lane.company.expected = waiting.saturating_add(self.waiting_next());
                 }
-                Err(e) => self.fail_all(Some(&group), e),
+                Err(e) => self.fail_all(&group, e),
             }
         }
     }
 
     /// Poisons the log; `group` and all that is queued fail with the same cause.
-    fn fail_all(&self, group: Option<&Arc<Group>>, error: Error) {
+    fn fail_all(&self, group: &Arc<Group>, error: Error) {
         // A withdrawal left the log sound: it fails what was withdrawn, and the log goes on.
         let goes_on = error.outcome() == Outcome::Unchanged;
         let cause = Arc::new(error);
         if !goes_on {
             self.poison.set(Arc::clone(&cause));
         }
-        let queued = if goes_on { Vec::new() } else { self.queue().groups.drain(..).collect() };
-        let groups = group.into_iter().cloned().chain(queued.into_iter().map(|p: Pending| p.group));
-        for group in groups {
-            group.complete(Err(Arc::clone(&cause)));
+        let queued: Vec<Pending> =
+            if goes_on { Vec::new() } else { self.queue().groups.drain(..).collect() };
+        group.complete(Err(Arc::clone(&cause)));
+        for pending in queued {
+            pending.group.complete(Err(Arc::clone(&cause)));
         }
         self.room.notify_all();
     }
@@ -324,8 +325,7 @@ impl Inner {
             (number, queue.take_unbegun(number))
         };
         let usual = usual_len(number, self.options.segment_bytes);
-        let len = usual.max(needs.next_multiple_of(4096));
-        let len = if needs <= usual { usual } else { len };
+        let len = if needs <= usual { usual } else { needs.next_multiple_of(4096) };
         match self.fill(lane, number, len, false) {
             Ok(filled) => self.publish(lane, filled),
             Err(e) => {
