@@ -3,7 +3,7 @@
 //! # Invariants
 //! - I1 What is encoded can be decoded: the depth at which `serde_json` stops reading is also where we stop writing.
 
-use super::Codec;
+use super::{Codec, Json};
 use crate::{Error, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -12,15 +12,6 @@ use std::io;
 
 /// One less than the depth that `serde_json` refuses to read.
 const DEPTH_MAX: u32 = 127;
-
-/// JSON in UTF-8 without spaces, for every type that serde knows.
-///
-/// # Limits
-/// Arrays and objects nest 127 deep at most, in writing and in reading. JSON has no infinities and no NaN: they are
-/// written as `null`, which no `f32` or `f64` is read from; use `Postcard` for such values.
-#[derive(Clone, Copy, Debug, Default)]
-#[expect(clippy::exhaustive_structs, reason = "it has no fields and gets none")]
-pub struct Json;
 
 const NAME: &str = "json";
 

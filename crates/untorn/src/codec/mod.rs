@@ -11,8 +11,6 @@ mod json;
 mod postcard;
 mod raw;
 
-#[cfg(feature = "json")]
-pub use json::Json;
 #[cfg(feature = "postcard")]
 pub use postcard::Postcard;
 pub use raw::Raw;
@@ -86,6 +84,17 @@ pub trait Codec<T> {
     /// [`Codec`](crate::ErrorKind::Codec) if they stand for none, or if some are left over.
     fn decode(&self, bytes: &[u8]) -> Result<T>;
 }
+
+/// JSON in UTF-8 without spaces, for every type that serde knows.
+///
+/// A codec with the feature `json`, which is on by default.
+///
+/// # Limits
+/// Arrays and objects nest 127 deep at most, in writing and in reading. JSON has no infinities and no NaN: they are
+/// written as `null`, which no `f32` or `f64` is read from; use `Postcard` for such values.
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::exhaustive_structs, reason = "it has no fields and gets none")]
+pub struct Json;
 
 /// The error of a codec of one's own that cannot encode or decode a value.
 ///
