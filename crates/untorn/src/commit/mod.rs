@@ -32,7 +32,7 @@ pub use probe::{Probe, probe, probe_with};
 pub(crate) use quarantine::{Cut, Quarantine};
 pub(crate) use replace::{Sites, replace_in};
 pub use replace::{create_new, create_new_with, replace, replace_with};
-pub(crate) use sweep::sweep_store;
+pub(crate) use sweep::{sweep_dir, sweep_store};
 pub use sweep::{SweepReport, sweep, sweep_with};
 pub(crate) use temp::{Temp, is_temp_name};
 
@@ -116,6 +116,14 @@ pub(crate) fn make_dir(parent: &dyn Dir, name: &OsStr, mode: u32) -> Result<Arc<
         Err(e) => return Err(Error::system("make directory", &path(), e)),
     }
     parent.open_dir(name).map_err(|e| Error::system("open directory", &path(), e))
+}
+
+/// Opens the subdirectory `name`, or makes it as [`make_dir`] does.
+pub(crate) fn make_dir_if_missing(parent: &dyn Dir, name: &OsStr, mode: u32) -> Result<Arc<dyn Dir>> {
+    match parent.open_dir(name) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => make_dir(parent, name, mode),
+        opened => opened.map_err(|e| Error::system("open directory", &parent.path().join(name), e)),
+    }
 }
 
 /// A path taken apart: the held directory, and the name in it.

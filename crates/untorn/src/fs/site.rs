@@ -40,11 +40,19 @@ pub enum SyncSite {
     LogCutFile,
     /// The directory after an intent unlinked segments, before META says that it is done.
     LogCutDir,
+    /// What a journal is a journal of, before there is a log in it.
+    JournalFile,
+    /// A snapshot's content, before it gets its name.
+    SnapshotFile,
+    /// The directory of the snapshots, before a new one counts.
+    SnapshotDir,
+    /// The directory of the snapshots after old ones were removed, before the log that they need goes.
+    SnapshotRetire,
 }
 
 impl SyncSite {
     /// All sites that untorn itself uses, in the order of the enum.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 19] = [
         Self::ReplaceFile,
         Self::ReplaceDir,
         Self::PublishFile,
@@ -60,6 +68,10 @@ impl SyncSite {
         Self::LogMetaDir,
         Self::LogCutFile,
         Self::LogCutDir,
+        Self::JournalFile,
+        Self::SnapshotFile,
+        Self::SnapshotDir,
+        Self::SnapshotRetire,
     ];
 
     /// The site's name in lower case with dashes, as the command line prints and takes it.
@@ -81,6 +93,10 @@ impl SyncSite {
             Self::LogMetaDir => "log-meta-dir",
             Self::LogCutFile => "log-cut-file",
             Self::LogCutDir => "log-cut-dir",
+            Self::JournalFile => "journal-file",
+            Self::SnapshotFile => "snapshot-file",
+            Self::SnapshotDir => "snapshot-dir",
+            Self::SnapshotRetire => "snapshot-retire",
         }
     }
 

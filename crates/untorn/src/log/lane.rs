@@ -97,8 +97,14 @@ impl Inner {
             return Err(error);
         }
         let cause = Arc::new(error);
-        self.poison.set(Arc::clone(&cause));
+        self.poison_by(&cause);
         Err(Error::share(&cause))
+    }
+
+    /// From now on every call says so, and nobody watches in vain.
+    pub(super) fn poison_by(&self, cause: &Arc<Error>) {
+        self.poison.set(Arc::clone(cause));
+        self.watch.ring();
     }
 
     /// Writes queued groups, in order, and syncs each with `Synced`. Errors reach those who wait for the groups.
@@ -141,7 +147,7 @@ impl Inner {
         let goes_on = error.outcome() == Outcome::Unchanged;
         let cause = Arc::new(error);
         if !goes_on {
-            self.poison.set(Arc::clone(&cause));
+            self.poison_by(&cause);
         }
         let queued: Vec<Pending> =
             if goes_on { Vec::new() } else { self.queue().groups.drain(..).collect() };
@@ -214,7 +220,7 @@ impl Inner {
             stats.sync_errors = stats.sync_errors.saturating_add(1);
             // Final, whoever asked for it (W4).
             let cause = Arc::new(e);
-            self.poison.set(Arc::clone(&cause));
+            self.poison_by(&cause);
             return Err(Error::share(&cause));
         }
         let took = lane.home.fs.monotonic().saturating_sub(started);
@@ -222,6 +228,7 @@ impl Inner {
         lane.company.sync = took;
         lane.current.header_synced = true;
         let before = self.durable.swap(target, AcqRel);
+        self.watch.ring();
         let mut stats = self.stats();
         stats.syncs = stats.syncs.saturating_add(1);
         stats.sync_micros.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));

@@ -57,6 +57,7 @@ mod reader;
 mod recover;
 mod salvage;
 mod scan;
+mod serve;
 mod state;
 mod stats;
 #[cfg(feature = "tokio")]
@@ -65,18 +66,21 @@ mod thread;
 mod ticket;
 mod truncate;
 mod verdict;
+mod watch;
 mod window;
 
 use lane::{Lane, Until};
 use queue::{Admitted, Pending, Queue};
 use recover::Begun;
 use ticket::Woken;
+use watch::Watch;
 
 pub use open::{Healed, LogReport};
 pub use options::{Floor, LogOptions, SyncPolicy};
 pub use reader::{LogReader, SegmentInfo, VerifyReport};
 pub use salvage::{Hole, SalvageReport};
 pub use scan::{Pin, Rec, Scan};
+pub(crate) use serve::{Peek, Piece as LogPiece, frame_stands_at, peek};
 pub use state::{Piece, State};
 pub use stats::{Hist, LogStats};
 pub use ticket::Ticket;
@@ -117,6 +121,7 @@ pub struct Log(Arc<Inner>);
 
 struct Inner {
     path: PathBuf,
+    store_id: [u8; 16],
     dir: Arc<dyn Dir>,
     options: LogOptions,
     /// Entropy for salts is drawn ahead, since it can fail where they are needed.
@@ -135,6 +140,7 @@ struct Inner {
     floor: AtomicU64,
     /// How often the log was cut at the back: a scan that finds nonsense after a cut is stale, not damaged.
     cuts: AtomicU64,
+    watch: Watch,
     /// A withdrawal that no sync has told of yet: whoever syncs may hold no ticket.
     withdrawn: Mutex<Option<Arc<Error>>>,
     /// META says where the log ends; that has to go before the next record comes.
@@ -186,7 +192,7 @@ impl Log {
     /// # Errors
     /// `TooLarge`; `NoSpace` if no space can be prepared: retry when there is some; `Poisoned`; `Closed`; `Io`.
     pub fn append(&self, record: &[u8]) -> Result<Ticket> {
-        self.put(&[record], true)
+        self.put(&[record], true, None)
     }
 
     /// As [`append`](Self::append), but never touches the disk.
@@ -195,7 +201,7 @@ impl Log {
     /// As [`append`](Self::append), and `WouldBlock` where that would prepare space or help to write, and on the
     /// first call after a clean close, which takes back the recorded end.
     pub fn try_append(&self, record: &[u8]) -> Result<Ticket> {
-        self.put(&[record], false)
+        self.put(&[record], false, None)
     }
 
     /// Appends records that are there all or not at all after a crash, with adjacent numbers. The ticket is the last one's.
@@ -207,7 +213,7 @@ impl Log {
     #[expect(single_use_lifetimes, reason = "an elided one is not allowed here")]
     pub fn append_batch<'a>(&self, records: impl IntoIterator<Item = &'a [u8]>) -> Result<Ticket> {
         let records: Vec<&[u8]> = records.into_iter().collect();
-        self.put(&records, true)
+        self.put(&records, true, None)
     }
 
     /// Appends a record and waits until it is acknowledged.
@@ -356,6 +362,7 @@ impl Log {
         inner.queue().closed_check(&inner.path)?;
         inner.flush_all(&mut lane)?;
         inner.queue().closed = true;
+        inner.watch.ring();
         // What came between is written too: from here on nothing is admitted.
         inner.flush_all(&mut lane)?;
         inner.tell_withdrawn()?;
@@ -364,7 +371,7 @@ impl Log {
         Ok(())
     }
 
-    fn put(&self, records: &[&[u8]], may_block: bool) -> Result<Ticket> {
+    fn put(&self, records: &[&[u8]], may_block: bool, expected: Option<u64>) -> Result<Ticket> {
         let inner = &*self.0;
         inner.check_sizes(records)?;
         loop {
@@ -376,6 +383,7 @@ impl Log {
             let admitted = {
                 let mut queue = inner.queue();
                 queue.closed_check(&inner.path)?;
+                queue.number_check(expected, &inner.path)?;
                 queue.admit(records, || inner.new_salt())
             };
             match admitted {
@@ -573,6 +581,16 @@ impl Queue {
             return Err(Error::new(ErrorKind::Closed, "use", path, "the log was closed"));
         }
         Ok(())
+    }
+
+    fn number_check(&self, expected: Option<u64>, path: &Path) -> Result<()> {
+        match expected {
+            Some(expected) if expected != self.next_seq => {
+                let what = format!("the next record is {}, not {expected}", self.next_seq);
+                Err(Error::new(ErrorKind::Stale, "append to", path, what))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -18,8 +18,9 @@ use super::queue::{Queue, Ready, Tail};
 use super::recover::{Route, Walked, damaged, open_segment};
 use super::stats::LogStats;
 use super::verdict::Verdict;
+use super::watch::Watch;
 use super::window::Window;
-use super::{Inner, Log, LogPos, RECORD_MAX, Salts};
+use super::{Inner, Log, LogPos, RECORD_MAX, Rec, Salts};
 use crate::commit::{self, Claim, Cut, Poison, Quarantine};
 use crate::fs::{Dir, Fs, How};
 use crate::{Error, ErrorKind, OnDamage, Result};
@@ -84,7 +85,16 @@ impl Log {
     /// [`OnDamage::Truncate`]; `NotOurs`; `NewerFormat`; `Precondition` if it belongs to another kind of owner; `InvalidInput` for
     /// options that no log can have; `NoSpace`; `ReadOnly`; `Io`.
     pub fn open(path: impl AsRef<Path>, options: LogOptions) -> Result<(Self, LogReport)> {
-        let path = path.as_ref();
+        Self::open_and_replay(path.as_ref(), options, &mut |_| Ok(()))
+    }
+
+    /// As [`open`](Self::open), and shows `each` every record from [`LogOptions::start`] on, or of the whole log, as it is verified:
+    /// nothing is read twice. An error of `each` ends the open before anything was written.
+    pub(crate) fn open_and_replay(
+        path: &Path,
+        options: LogOptions,
+        each: &mut dyn FnMut(Rec<'_>) -> Result<()>,
+    ) -> Result<(Self, LogReport)> {
         let options = checked(path, options)?;
         let fs = Arc::clone(&options.fs);
         let started = fs.monotonic();
@@ -115,7 +125,7 @@ impl Log {
             start: options.start,
             acknowledged: options.acknowledged,
         }
-        .walk()?;
+        .walk_with(each)?;
         refuse_damage(&walked, &options)?;
         commit::sweep_store(&*home.dir)?;
         let healed = quarantine(&home, &walked)?;
@@ -227,9 +237,11 @@ fn refuse_lost_meta(dir: &dyn Dir) -> Result<()> {
     Ok(())
 }
 
+/// What a store knows to be acknowledged from elsewhere is never cut, whatever the options say: it could not go on after it.
 fn refuse_damage(walked: &Walked, options: &LogOptions) -> Result<()> {
+    let known = walked.end.next_seq <= options.acknowledged;
     match (&walked.flaw, walked.verdict, options.on_damage) {
-        (Some(flaw), Verdict::Damaged, OnDamage::Refuse) => {
+        (Some(flaw), Verdict::Damaged, on_damage) if known || on_damage == OnDamage::Refuse => {
             Err(damaged(&flaw.path, flaw.offset, flaw.seqs.0, Some(flaw.seqs.1), flaw.why))
         }
         _ => Ok(()),
@@ -348,6 +360,7 @@ fn build(
     };
     let inner = Inner {
         path: path.to_path_buf(),
+        store_id: header.store_id,
         dir,
         salts: Mutex::new(Salts { last: header.salt, state: u64::from_le_bytes(random) }),
         poison: Poison::default(),
@@ -362,6 +375,7 @@ fn build(
         first: AtomicU64::new(first),
         floor: AtomicU64::new(acknowledged.min(last_seq)),
         cuts: AtomicU64::new(0),
+        watch: Watch::default(),
         withdrawn: Mutex::new(None),
         recorded_end: AtomicBool::new(recorded_end),
         #[cfg(feature = "tokio")]

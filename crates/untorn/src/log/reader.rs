@@ -115,6 +115,11 @@ fn no_log(dir: &dyn Dir) -> Error {
 }
 
 impl LogReader {
+    /// The directory, as it was given.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// The oldest record.
     pub fn first_seq(&self) -> u64 {
         self.meta.front_seq

@@ -10,12 +10,13 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::LogPos;
+use super::{LogPos, Rec};
 use super::cursor::{Cursor, Found, read_header};
 use super::format::{
     Ended, FRAME_HEADER, FrameHeader, FrameKind, Meta, Parsed, SEGMENT_HEADER, SEGMENT_MIN,
     SegmentHeader, segment_name, segment_number,
 };
+use super::scan::{after, record_in};
 use super::verdict::{Facts, Verdict, judge, looks_torn};
 use super::window::Window;
 use crate::fs::{Dir, File, How};
@@ -99,8 +100,16 @@ pub(super) fn open_segment(dir: &dyn Dir, number: u64, how: How) -> Result<Arc<d
     dir.open(OsStr::new(&name), how).map_err(|e| Error::system("open", &dir.path().join(&name), e))
 }
 
+/// Who is shown the records on the way, each once, in order.
+pub(super) type Each<'a> = &'a mut dyn FnMut(Rec<'_>) -> Result<()>;
+
 impl Route<'_> {
     pub(super) fn walk(&self) -> Result<Walked> {
+        self.walk_with(&mut |_| Ok(()))
+    }
+
+    /// As [`walk`](Self::walk); `each` is shown every record that verifies, up to the end that is found.
+    pub(super) fn walk_with(&self, each: Each<'_>) -> Result<Walked> {
         let (below, mut numbers): (Vec<u64>, Vec<u64>) =
             list(self.dir)?.into_iter().partition(|&n| n < self.meta.front_segment);
         if self.redoing() {
@@ -111,7 +120,7 @@ impl Route<'_> {
         let last = self.last_begun(&numbers)?;
         let (mut begun, mut state) = self.set_out(last)?;
         loop {
-            let stop = state.run(self)?;
+            let stop = state.run(self, each)?;
             let number = state.cursor.segment().number;
             begun.push(Begun { number, first_seq: state.cursor.segment().first_seq });
             match stop {
@@ -260,6 +269,22 @@ impl Route<'_> {
     }
 }
 
+/// Shows the records of a frame that verified.
+fn records(
+    cursor: &Cursor,
+    header: &FrameHeader,
+    offset: u64,
+    each: &mut dyn FnMut(Rec<'_>) -> Result<()>,
+) -> Result<()> {
+    let mut at = 0;
+    for n in 0..u64::from(header.record_count) {
+        let rec = record_in(cursor, header, offset, at, header.first_seq.saturating_add(n));
+        at = after(cursor, at, rec.bytes);
+        each(rec)?;
+    }
+    Ok(())
+}
+
 pub(super) fn newer(path: &std::path::Path, offset: u64) -> Error {
     let what = "it was written by a later version; update this program";
     Error::new(ErrorKind::NewerFormat, "open log", path, what).at(offset)
@@ -327,7 +352,7 @@ impl Walk {
     }
 
     /// Walks the frames of one segment.
-    fn run(&mut self, route: &Route<'_>) -> Result<Stop> {
+    fn run(&mut self, route: &Route<'_>, each: Each<'_>) -> Result<Stop> {
         let meta = route.meta;
         loop {
             let at = (self.cursor.segment().number, self.cursor.offset());
@@ -342,6 +367,7 @@ impl Walk {
                     self.bytes = self.bytes.saturating_add(header.frame_len());
                     self.unvouched.push_back((offset, header.first_seq));
                     self.drop_vouched();
+                    records(&self.cursor, &header, offset, each)?;
                     if let FrameKind::Seal { next_salt } = header.kind {
                         self.seal = Some((offset, prev));
                         return Ok(Stop::Sealed { next_salt });

@@ -189,12 +189,9 @@ impl Scan {
             return Ok(None);
         };
         let (seq, at) = self.next;
-        let bytes = record_at(cursor, header, *offset, at);
-        self.next = (seq.saturating_add(1), after(cursor, at, bytes));
-        let at = u32::try_from(at.saturating_add(FRAME_HEADER)).unwrap_or(u32::MAX);
-        let segment = cursor.segment().number;
-        let pos = LogPos { segment, frame: *offset, at, frame_crc: header.crc };
-        Ok(Some(Rec { seq, bytes, pos }))
+        let rec = record_in(cursor, header, *offset, at, seq);
+        self.next = (seq.saturating_add(1), after(cursor, at, rec.bytes));
+        Ok(Some(rec))
     }
 
     /// Goes on to the next record that is asked for; false after the last.
@@ -292,6 +289,20 @@ impl Scan {
     }
 }
 
+/// The record `seq`, whose prefix lies at `at` of a frame's body.
+pub(super) fn record_in<'a>(
+    cursor: &'a Cursor,
+    header: &FrameHeader,
+    offset: u64,
+    at: usize,
+    seq: u64,
+) -> Rec<'a> {
+    let bytes = record_at(cursor, header, offset, at);
+    let at = u32::try_from(at.saturating_add(FRAME_HEADER)).unwrap_or(u32::MAX);
+    let segment = cursor.segment().number;
+    Rec { seq, bytes, pos: LogPos { segment, frame: offset, at, frame_crc: header.crc } }
+}
+
 /// The record whose prefix lies at `at` of a frame's body. The frame was verified as a whole.
 fn record_at<'a>(cursor: &'a Cursor, header: &FrameHeader, offset: u64, at: usize) -> &'a [u8] {
     let rest = cursor.body(header, offset).get(at..).unwrap_or_default();
@@ -299,6 +310,6 @@ fn record_at<'a>(cursor: &'a Cursor, header: &FrameHeader, offset: u64, at: usiz
 }
 
 /// Where the next record's prefix lies.
-const fn after(cursor: &Cursor, at: usize, record: &[u8]) -> usize {
+pub(super) const fn after(cursor: &Cursor, at: usize, record: &[u8]) -> usize {
     at.saturating_add(cursor.layout().prefix()).saturating_add(record.len())
 }

@@ -108,7 +108,7 @@ impl Log {
             // The cut is begun, and only a reopen can finish it.
             Err(error) => {
                 let cause = Arc::new(error);
-                inner.poison.set(Arc::clone(&cause));
+                inner.poison_by(&cause);
                 cause
             }
         };

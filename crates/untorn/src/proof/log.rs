@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::shape::{Entry, candidates, torn_bytes_are_kept};
+use super::shape::{Entry, Item, candidates, torn_bytes_are_kept};
 use super::{Part, Task};
 use crate::log::{Log, LogOptions, Upto};
 use crate::sim::{After, Crash, Explorer, Fail, FaultKind, Report, Run, Violation};
@@ -19,24 +19,6 @@ struct Shape {
     /// Where the log may begin: from the one that is known to be dropped to what may be dropped.
     front: (u64, u64),
     records: Vec<Item>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Item {
-    seq: u64,
-    id: u64,
-    len: usize,
-}
-
-impl Item {
-    fn bytes(self) -> Vec<u8> {
-        let mut state = self.id.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        let filler = std::iter::repeat_with(move || {
-            state = state.rotate_left(23).wrapping_mul(5).wrapping_add(1);
-            state.to_le_bytes()[3]
-        });
-        self.id.to_le_bytes().into_iter().chain(filler).take(self.len.max(8)).collect()
-    }
 }
 
 impl Shape {

@@ -41,6 +41,26 @@ impl<S: fmt::Display> fmt::Debug for Entry<S> {
     }
 }
 
+/// A record: its number, and what its bytes are made from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Item {
+    pub(super) seq: u64,
+    pub(super) id: u64,
+    pub(super) len: usize,
+}
+
+impl Item {
+    /// The bytes of a record: of this length, but never less than its id takes.
+    pub(super) fn bytes(self) -> Vec<u8> {
+        let mut state = self.id.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let filler = std::iter::repeat_with(move || {
+            state = state.rotate_left(23).wrapping_mul(5).wrapping_add(1);
+            state.to_le_bytes()[3]
+        });
+        self.id.to_le_bytes().into_iter().chain(filler).take(self.len.max(8)).collect()
+    }
+}
+
 /// The states that may be found: the last promised one, and all that were begun after it. `None` if nothing was promised:
 /// then the store may be as before the first one, too.
 pub(super) fn candidates<S>(after: &After<Entry<S>>) -> (Vec<Arc<S>>, bool)

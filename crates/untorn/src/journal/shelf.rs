@@ -1,0 +1,221 @@
+//! The snapshots of a journal: `snap/00000000000000012345.snap`, named by the last event that each covers.
+//!
+//! # Invariants
+//! - J2 A snapshot counts once it was read back or loaded, and its name synced. Only those that count decide what may go.
+//! - J3 What goes is gone, durably, before the log's front passes what it would need.
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::Machine;
+use crate::codec::Codec as _;
+use crate::commit::{self, Cut, Quarantine};
+use crate::fs::{Dir, File, How, SyncSite};
+use crate::log::{LogPos, Peek, frame_stands_at};
+use crate::snapshot::{self, Header, SnapshotInfo};
+use crate::{Error, ErrorKind, Result};
+
+/// The directory's name in a journal.
+pub(super) const DIR: &str = "snap";
+const SUFFIX: &str = ".snap";
+/// Digits of a name: as many as the largest number has.
+const DIGITS: usize = 20;
+
+/// `00000000000000012345.snap`
+pub(super) fn name(seq: u64) -> OsString {
+    OsString::from(format!("{seq:0digits$}{SUFFIX}", digits = DIGITS))
+}
+
+/// The number in such a name.
+pub(super) fn number(name: &OsStr) -> Option<u64> {
+    let digits = name.to_str()?.strip_suffix(SUFFIX)?;
+    let plain = digits.len() == DIGITS && digits.bytes().all(|b| b.is_ascii_digit());
+    if plain { digits.parse().ok() } else { None }
+}
+
+/// The numbers of all snapshots in the directory, the newest first.
+pub(super) fn list(dir: &dyn Dir) -> Result<Vec<u64>> {
+    let names = dir.list().map_err(|e| Error::system("list", dir.path(), e))?;
+    let mut numbers: Vec<u64> = names.iter().filter_map(|name| number(name)).collect();
+    numbers.sort_unstable_by(|a, b| b.cmp(a));
+    Ok(numbers)
+}
+
+pub(super) fn open(dir: &dyn Dir, seq: u64) -> Result<Arc<dyn File>> {
+    let name = name(seq);
+    dir.open(&name, How::Read).map_err(|e| Error::system("open", &dir.path().join(&name), e))
+}
+
+/// What is known of the snapshots on disk.
+#[derive(Debug)]
+pub(super) struct Shelf {
+    pub(super) dir: Arc<dyn Dir>,
+    /// Those that count (J2), the oldest first.
+    pub(super) sure: Vec<u64>,
+    /// Those that do not verify: to be moved out of the way by the next checkpoint.
+    pub(super) bad: Vec<u64>,
+}
+
+impl Shelf {
+    /// Makes room after a new snapshot: keeps the newest `keep` that count, moves bad ones to the quarantine, removes
+    /// the rest. Returns the oldest kept one, if as many are kept as should be: the log may be cut below it.
+    pub(super) fn tidy(&mut self, keep: usize, quarantine: &Quarantine<'_>) -> Result<Option<u64>> {
+        let on_disk = list(&*self.dir)?;
+        self.count_older(&on_disk, keep)?;
+        while self.sure.len() > keep {
+            self.sure.remove(0);
+        }
+        let Some(&oldest) = self.sure.first() else { return Ok(None) };
+        let retired: Vec<u64> = on_disk.iter().copied().filter(|&seq| seq < oldest).collect();
+        for &seq in &self.bad {
+            if let Ok(file) = open(&*self.dir, seq) {
+                let len = file.stat().map_err(|e| Error::system("look at", file.path(), e))?.len;
+                let why = "a snapshot that does not verify".to_owned();
+                quarantine.keep(&Cut { file: &*file, bytes: 0..len, why })?;
+            }
+        }
+        if !retired.is_empty() || !self.bad.is_empty() {
+            for seq in retired.iter().chain(&self.bad) {
+                commit::unlink(&*self.dir, &name(*seq))?;
+            }
+            commit::sync_dir(&*self.dir, SyncSite::SnapshotRetire)?; // J3
+            self.bad.clear();
+        }
+        Ok((self.sure.len() >= keep).then_some(oldest))
+    }
+
+    /// Snapshots of earlier runs count when they verify now.
+    fn count_older(&mut self, on_disk: &[u64], keep: usize) -> Result<()> {
+        for &seq in on_disk {
+            let known = self.sure.contains(&seq) || self.bad.contains(&seq);
+            let newer = self.sure.last().is_some_and(|&last| seq > last);
+            if self.sure.len() >= keep || known || newer {
+                continue;
+            }
+            match snapshot::verify(&*open(&*self.dir, seq)?) {
+                Ok((header, _)) if header.seq == seq => self.sure.push(seq),
+                Ok(_) => self.bad.push(seq),
+                Err(e) if e.kind() == ErrorKind::Damaged => self.bad.push(seq),
+                Err(e) => return Err(e),
+            }
+            self.sure.sort_unstable();
+        }
+        Ok(())
+    }
+}
+
+/// A state that was read from a snapshot.
+pub(super) struct Loaded<M> {
+    pub(super) machine: M,
+    pub(super) seq: u64,
+    pub(super) pos: Option<LogPos>,
+    pub(super) info: SnapshotInfo,
+}
+
+/// Snapshots that were passed over, the newest first, each with why.
+pub(super) type Skipped = Vec<(PathBuf, Error)>;
+
+/// The newest snapshot at or below `upto` that verifies and that the log beneath belongs to.
+pub(super) fn newest<M: Machine>(
+    dir: &dyn Dir,
+    log_dir: &dyn Dir,
+    log: &Peek,
+    upto: u64,
+) -> Result<(Option<Loaded<M>>, Skipped)> {
+    let mut skipped = Vec::new();
+    for seq in list(dir)?.into_iter().filter(|&seq| seq <= upto) {
+        match load::<M>(dir, log_dir, log, seq) {
+            Ok(loaded) => return Ok((Some(loaded), skipped)),
+            Err(e) if e.kind() == ErrorKind::Damaged => {
+                skipped.push((dir.path().join(name(seq)), e));
+            }
+            Err(e) => return Err(e),
+        }
+    }
+    Ok((None, skipped))
+}
+
+/// Loads one snapshot: `Damaged` if another one may serve, any other error if none should be tried.
+fn load<M: Machine>(dir: &dyn Dir, log_dir: &dyn Dir, log: &Peek, seq: u64) -> Result<Loaded<M>> {
+    let file = open(dir, seq)?;
+    let path = file.path();
+    let fail = |kind, what: String| Error::new(kind, "load snapshot", path, what);
+    let (header, payload) = snapshot::load(&*file)?;
+    belongs::<M>(&header, log, path)?;
+    if header.seq != seq {
+        let what = format!("it covers events up to {}, its name says {seq}", header.seq);
+        return Err(fail(ErrorKind::Damaged, what));
+    }
+    let stands = match header.pos {
+        Some(pos) => frame_stands_at(log_dir, pos)?,
+        None => seq == 0,
+    };
+    if !stands || seq.saturating_add(1) < log.first_seq {
+        let what = "the log beside it does not have the event that it ends with";
+        return Err(fail(ErrorKind::Damaged, what.to_owned()));
+    }
+    let view = if header.machine_version == M::VERSION {
+        let view = M::ViewCodec::default().decode(&payload);
+        view.map_err(|e| e.with_path(path).because("it verifies, but does not decode"))?
+    } else {
+        let view = M::upgrade_view(header.machine_version, &payload);
+        view.map_err(|why| fail(ErrorKind::Failed, why))?
+    };
+    let payload_bytes = payload.len() as u64;
+    drop(payload);
+    let machine = M::restore(view).map_err(|why| fail(ErrorKind::Failed, why))?;
+    if let (Some(written), Some(now)) = (header.digest, machine.digest())
+        && written != now
+    {
+        let what = format!("its state has digest {now:016x}, and had {written:016x} when it was written");
+        return Err(fail(ErrorKind::Damaged, what));
+    }
+    let info = snapshot::info(&*file, &header, payload_bytes)?;
+    Ok(Loaded { machine, seq, pos: header.pos, info })
+}
+
+/// Whether the snapshot is one of this machine, in this journal.
+fn belongs<M: Machine>(header: &Header, log: &Peek, path: &std::path::Path) -> Result<()> {
+    let fail = |kind, what: String| Err(Error::new(kind, "load snapshot", path, what));
+    let codec = <M::ViewCodec as crate::codec::Codec<M::View>>::NAME;
+    if header.store_id != log.store_id {
+        return fail(ErrorKind::Precondition, "it is of another journal".to_owned());
+    }
+    if header.machine != M::NAME {
+        let what = format!("it is a state of `{}`, not of `{}`", header.machine, M::NAME);
+        return fail(ErrorKind::Precondition, what);
+    }
+    if header.machine_version > M::VERSION {
+        let what = format!(
+            "it has version {}, this program knows up to {}; update the program",
+            header.machine_version,
+            M::VERSION
+        );
+        return fail(ErrorKind::NewerFormat, what);
+    }
+    if header.machine_version == M::VERSION && header.codec != codec {
+        let what = format!("it is written in {}, and states of this version in {codec}", header.codec);
+        return fail(ErrorKind::Precondition, what);
+    }
+    Ok(())
+}
+
+/// The snapshots on disk whose headers verify, the oldest first.
+pub(super) fn infos(dir: &dyn Dir) -> Result<Vec<SnapshotInfo>> {
+    let mut infos = Vec::new();
+    for seq in list(dir)? {
+        let file = match open(dir, seq) {
+            Ok(file) => file,
+            Err(e) if e.kind() == ErrorKind::NotFound => continue, // retired meanwhile
+            Err(e) => return Err(e),
+        };
+        match snapshot::verify(&*file) {
+            Ok((header, totals)) => infos.push(snapshot::info(&*file, &header, totals.raw)?),
+            Err(e) if e.kind() == ErrorKind::Damaged => {}
+            Err(e) => return Err(e),
+        }
+    }
+    infos.reverse();
+    Ok(infos)
+}
