@@ -16,7 +16,8 @@ use crate::codec::Codec as _;
 use crate::commit::{AtomicFile, Quarantine, Sites};
 use crate::fs::SyncSite;
 use crate::log::LogPos;
-use crate::snapshot::{self, BlocksWriter, Header, SnapshotInfo};
+use crate::snapshot::SnapshotInfo;
+use crate::snapshot::blocks::{self, BlocksWriter, Header};
 use crate::{Error, ErrorKind, Result};
 
 /// How much log there is since the last checkpoint.
@@ -107,7 +108,7 @@ impl<M: Machine> Inner<M> {
         let mut shelf = self.shelf();
         self.check("checkpoint")?;
         let captured = self.capture();
-        if let Some(latest) = self.latest().as_ref().filter(|info| info.seq == Some(captured.seq)) {
+        if let Some(latest) = self.latest().as_ref().filter(|info| info.seq == captured.seq) {
             return Ok(latest.clone());
         }
         if self.log.durable_seq() < captured.seq {
@@ -152,7 +153,7 @@ impl<M: Machine> Inner<M> {
         let header = Header {
             store_id: self.log.store_id(),
             seq: captured.seq,
-            pos,
+            pos: pos.map(|pos| LogPos { at: 0, ..pos }),
             machine_version: M::VERSION,
             digest: captured.digest,
             codec: <M::ViewCodec as crate::codec::Codec<M::View>>::NAME.to_owned(),
@@ -169,15 +170,14 @@ impl<M: Machine> Inner<M> {
         drop(captured.view);
         let totals = blocks.finish();
         let totals = totals.map_err(|e| Error::stream("write snapshot", e))?;
-        let mut info = None;
         file.commit_checked(|written| {
-            if snapshot::verify(written)? != (header.clone(), totals) {
+            if blocks::verify(written)? != (header.clone(), totals) {
                 let what = "it reads back as something else than was written; nothing was changed";
                 return Err(Error::new(ErrorKind::Damaged, "write snapshot", &path, what));
             }
-            info = Some(snapshot::info(written, &header, totals.raw)?);
             Ok(())
         })?;
+        let info = SnapshotInfo::of_blocks(&path, &header, totals);
         shelf.sure.push(captured.seq);
         *self.latest() = Some(info.clone());
         Ok(info)

@@ -19,9 +19,7 @@ pub(super) fn encode<M: Machine>(event: &M::Event, out: &mut Vec<u8>) -> Result<
 
 /// The event of a record.
 pub(super) fn decode<M: Machine>(record: &[u8], seq: u64, path: &Path) -> Result<M::Event> {
-    let fail = |kind, what: String| {
-        Error::new(kind, "read", path, format!("event {seq}: {what}"))
-    };
+    let fail = |kind, what: String| Error::new(kind, "read", path, format!("event {seq}: {what}"));
     let Some((version, bytes)) = take_varint(record) else {
         return Err(fail(ErrorKind::NotOurs, "it has no version; no journal wrote it".to_owned()));
     };

@@ -112,7 +112,9 @@ impl Identity {
 
     /// A name that fits its field and can be told from the padding.
     pub(super) fn check(&self, dir: &Path) -> Result<()> {
-        let fits = |text: &str, len: usize| (1..=len).contains(&text.len()) && text.is_ascii() && !text.contains('\0');
+        let fits = |text: &str, len: usize| {
+            (1..=len).contains(&text.len()) && text.is_ascii() && !text.contains('\0')
+        };
         if fits(&self.machine, MACHINE) && fits(&self.event_codec, CODEC) {
             return Ok(());
         }

@@ -225,7 +225,9 @@ impl<M: Machine> Journal<M> {
         let (decided, seen) = self.0.decide("submit to", |m| decide(m).map(|event| (event, ())))?;
         match (decided, seen.last) {
             (Ok(()), Last::Ticket(ticket)) => Ok(Ok(ticket)),
-            (Ok(()), Last::Pos(_)) => unreachable!("an event that was logged just now has a ticket"),
+            (Ok(()), Last::Pos(_)) => {
+                unreachable!("an event that was logged just now has a ticket")
+            }
             (Err(refusal), _) => Ok(Err(refusal)),
         }
     }
@@ -404,8 +406,7 @@ impl<M: Machine> Inner<M> {
             Err(refusal) => return Ok((Err(refusal), state.seen())),
         };
         state.record.clear();
-        event::encode::<M>(&event, &mut state.record)
-            .map_err(|e| e.with_path(&self.path))?;
+        event::encode::<M>(&event, &mut state.record).map_err(|e| e.with_path(&self.path))?;
         let next = state.applied.saturating_add(1);
         let ticket = self.append(next, &[&state.record])?;
         self.grew(state.record.len());
@@ -438,7 +439,8 @@ impl<M: Machine> Inner<M> {
             if error.kind() != ErrorKind::Stale {
                 return error;
             }
-            let what = "the log took back events that the state has, since the disk was full after all";
+            let what =
+                "the log took back events that the state has, since the disk was full after all";
             let cause = Error::new(ErrorKind::NoSpace, "append to", &self.path, what);
             self.poison.set(Arc::new(cause));
             match self.poison.check("append to", &self.path) {

@@ -128,17 +128,16 @@ impl<M: Machine + 'static> Journal<M> {
         };
         let snapshot_elapsed = fs.monotonic().saturating_sub(started);
         let (mut replay, snapshot) = Replay::new(initial, loaded);
-        let log_options = LogOptions {
-            acknowledged: replay.applied,
-            start: replay.pos,
-            ..options.log.clone()
-        }
-        .owner(OWNER);
-        let (log, log_report) = Log::open_and_replay(&log_path, log_options, &mut |rec| {
-            replay.take(&rec, &log_path)
-        })?;
+        let log_options =
+            LogOptions { acknowledged: replay.applied, start: replay.pos, ..options.log.clone() }
+                .owner(OWNER);
+        let (log, log_report) =
+            Log::open_and_replay(&log_path, log_options, &mut |rec| replay.take(&rec, &log_path))?;
         if log_report.last_seq != replay.applied {
-            let what = format!("it ends at event {}, the state at {}", log_report.last_seq, replay.applied);
+            let what = format!(
+                "it ends at event {}, the state at {}",
+                log_report.last_seq, replay.applied
+            );
             return Err(Error::new(ErrorKind::Damaged, "open journal", &log_path, what));
         }
         commit::sweep_store(&*dir)?;
@@ -237,7 +236,9 @@ pub(super) fn look(dir: &dyn Dir) -> Result<Option<(Peek, Identity)>> {
     match (log, identity) {
         (Some(log), Some(identity)) => Ok(Some((log, identity))),
         // J1: no crash leaves a log without it.
-        (Some(_), None) => lost(identity::NAME, "it is missing, but there is a log; nothing was changed"),
+        (Some(_), None) => {
+            lost(identity::NAME, "it is missing, but there is a log; nothing was changed")
+        }
         (None, _) => {
             let snapshots = match dir.open_dir(shelf::DIR.as_ref()) {
                 Ok(snap_dir) => shelf::list(&*snap_dir)?,
@@ -290,7 +291,8 @@ pub(super) fn no_beginning(snap_dir: &dyn Dir, log: &Peek, skipped: &Skipped) ->
 fn refuse_foreign(dir: &dyn Dir) -> Result<()> {
     let names = dir.list().map_err(|e| Error::system("open journal", dir.path(), e))?;
     let ours = |name: &std::ffi::OsString| {
-        [commit::LOCK, LOG, shelf::DIR].iter().any(|known| name == known) || commit::is_temp_name(name)
+        [commit::LOCK, LOG, shelf::DIR].iter().any(|known| name == known)
+            || commit::is_temp_name(name)
     };
     if names.iter().any(|name| name == identity::NAME) || names.iter().all(ours) {
         return Ok(());

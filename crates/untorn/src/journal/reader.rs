@@ -40,7 +40,12 @@ impl<M: Machine> Journal<M> {
     ///
     /// # Errors
     /// `OutOfRange` if the log no longer reaches back so far, or not yet so far; else as [`open_read_only`](Self::open_read_only).
-    pub fn open_at(path: impl AsRef<Path>, initial: M, seq: u64, options: JournalOptions) -> Result<M> {
+    pub fn open_at(
+        path: impl AsRef<Path>,
+        initial: M,
+        seq: u64,
+        options: JournalOptions,
+    ) -> Result<M> {
         let reader = view(path.as_ref(), initial, &options, Some(seq))?;
         Ok(reader.replay.machine)
     }
@@ -84,8 +89,12 @@ fn try_view<M: Machine>(
     let loaded: Option<Loaded<M>> = start(&*dir, &peeked, at)?;
     let begin = loaded.as_ref().map_or((0, None), |l| (l.seq, l.pos));
     let log_path = path.join(LOG);
-    let log_options =
-        LogOptions { acknowledged: begin.0, start: begin.1, fs: Arc::clone(fs), ..LogOptions::new() };
+    let log_options = LogOptions {
+        acknowledged: begin.0,
+        start: begin.1,
+        fs: Arc::clone(fs),
+        ..LogOptions::new()
+    };
     let log = Log::open_read_only(&log_path, log_options)?;
     let limit = at.unwrap_or(u64::MAX);
     if let Some(seq) = at.filter(|&seq| seq > log.durable_seq().max(begin.0)) {
@@ -121,7 +130,11 @@ fn start<M: Machine>(
     let (loaded, skipped) = shelf::newest::<M>(&*snap_dir, &*log_dir, peeked, seq)?;
     if loaded.is_none() && peeked.first_seq > 1 {
         let error = no_beginning(&*snap_dir, peeked, &skipped);
-        return Err(if skipped.is_empty() { error.with_kind(ErrorKind::OutOfRange) } else { error });
+        return Err(if skipped.is_empty() {
+            error.with_kind(ErrorKind::OutOfRange)
+        } else {
+            error
+        });
     }
     Ok(loaded)
 }

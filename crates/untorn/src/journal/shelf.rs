@@ -13,7 +13,8 @@ use crate::codec::Codec as _;
 use crate::commit::{self, Cut, Quarantine};
 use crate::fs::{Dir, File, How, SyncSite};
 use crate::log::{LogPos, Peek, frame_stands_at};
-use crate::snapshot::{self, Header, SnapshotInfo};
+use crate::snapshot::SnapshotInfo;
+use crate::snapshot::blocks::{self, Header};
 use crate::{Error, ErrorKind, Result};
 
 /// The directory's name in a journal.
@@ -93,7 +94,7 @@ impl Shelf {
             if self.sure.len() >= keep || known || newer {
                 continue;
             }
-            match snapshot::verify(&*open(&*self.dir, seq)?) {
+            match blocks::verify(&*open(&*self.dir, seq)?) {
                 Ok((header, _)) if header.seq == seq => self.sure.push(seq),
                 Ok(_) => self.bad.push(seq),
                 Err(e) if e.kind() == ErrorKind::Damaged => self.bad.push(seq),
@@ -141,7 +142,7 @@ fn load<M: Machine>(dir: &dyn Dir, log_dir: &dyn Dir, log: &Peek, seq: u64) -> R
     let file = open(dir, seq)?;
     let path = file.path();
     let fail = |kind, what: String| Error::new(kind, "load snapshot", path, what);
-    let (header, payload) = snapshot::load(&*file)?;
+    let (header, totals, payload) = blocks::load(&*file)?;
     belongs::<M>(&header, log, path)?;
     if header.seq != seq {
         let what = format!("it covers events up to {}, its name says {seq}", header.seq);
@@ -162,16 +163,16 @@ fn load<M: Machine>(dir: &dyn Dir, log_dir: &dyn Dir, log: &Peek, seq: u64) -> R
         let view = M::upgrade_view(header.machine_version, &payload);
         view.map_err(|why| fail(ErrorKind::Failed, why))?
     };
-    let payload_bytes = payload.len() as u64;
     drop(payload);
     let machine = M::restore(view).map_err(|why| fail(ErrorKind::Failed, why))?;
     if let (Some(written), Some(now)) = (header.digest, machine.digest())
         && written != now
     {
-        let what = format!("its state has digest {now:016x}, and had {written:016x} when it was written");
+        let what =
+            format!("its state has digest {now:016x}, and had {written:016x} when it was written");
         return Err(fail(ErrorKind::Damaged, what));
     }
-    let info = snapshot::info(&*file, &header, payload_bytes)?;
+    let info = SnapshotInfo::of_blocks(path, &header, totals);
     Ok(Loaded { machine, seq, pos: header.pos, info })
 }
 
@@ -195,7 +196,8 @@ fn belongs<M: Machine>(header: &Header, log: &Peek, path: &std::path::Path) -> R
         return fail(ErrorKind::NewerFormat, what);
     }
     if header.machine_version == M::VERSION && header.codec != codec {
-        let what = format!("it is written in {}, and states of this version in {codec}", header.codec);
+        let what =
+            format!("it is written in {}, and states of this version in {codec}", header.codec);
         return fail(ErrorKind::Precondition, what);
     }
     Ok(())
@@ -210,8 +212,10 @@ pub(super) fn infos(dir: &dyn Dir) -> Result<Vec<SnapshotInfo>> {
             Err(e) if e.kind() == ErrorKind::NotFound => continue, // retired meanwhile
             Err(e) => return Err(e),
         };
-        match snapshot::verify(&*file) {
-            Ok((header, totals)) => infos.push(snapshot::info(&*file, &header, totals.raw)?),
+        match blocks::verify(&*file) {
+            Ok((header, totals)) => {
+                infos.push(SnapshotInfo::of_blocks(file.path(), &header, totals))
+            }
             Err(e) if e.kind() == ErrorKind::Damaged => {}
             Err(e) => return Err(e),
         }

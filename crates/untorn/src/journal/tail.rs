@@ -54,7 +54,8 @@ impl<M: Machine> Journal<M> {
         self.0.log.check("follow")?;
         let first = self.0.log.first_seq();
         if from < first {
-            let what = format!("event {from} was dropped by a checkpoint; the log begins at {first}");
+            let what =
+                format!("event {from} was dropped by a checkpoint; the log begins at {first}");
             return Err(Error::new(ErrorKind::OutOfRange, "follow", &self.0.path, what));
         }
         Ok(Tail { journal: self.clone(), next: from, scan: None, pin })

@@ -10,7 +10,6 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{LogPos, Rec};
 use super::cursor::{Cursor, Found, read_header};
 use super::format::{
     Ended, FRAME_HEADER, FrameHeader, FrameKind, Meta, Parsed, SEGMENT_HEADER, SEGMENT_MIN,
@@ -19,6 +18,7 @@ use super::format::{
 use super::scan::{after, record_in};
 use super::verdict::{Facts, Verdict, judge, looks_torn};
 use super::window::Window;
+use super::{LogPos, Rec};
 use crate::fs::{Dir, File, How};
 use crate::{Error, ErrorKind, Result};
 

@@ -3,9 +3,11 @@
 use std::ffi::OsStr;
 use std::sync::Arc;
 
-use super::cut::load;
 use super::cursor::read_header;
-use super::format::{Ended, FRAME_HEADER, FrameHeader, META, Meta, Parsed, SEGMENT_HEADER, segment_name};
+use super::cut::load;
+use super::format::{
+    Ended, FRAME_HEADER, FrameHeader, META, Meta, Parsed, SEGMENT_HEADER, segment_name,
+};
 use super::recover::open_segment;
 use super::window::Window;
 use super::{Log, LogPos, Ticket};
@@ -46,7 +48,12 @@ pub(crate) fn frame_stands_at(dir: &dyn Dir, pos: LogPos) -> Result<bool> {
 pub(crate) enum Piece {
     Bytes(String, Vec<u8>),
     /// The file up to `used`, then zeros up to `len`.
-    File { name: String, file: Arc<dyn File>, used: u64, len: u64 },
+    File {
+        name: String,
+        file: Arc<dyn File>,
+        used: u64,
+        len: u64,
+    },
 }
 
 impl Log {
@@ -76,7 +83,8 @@ impl Log {
         let mut lane = inner.lane();
         inner.flush_all(&mut lane)?;
         let first = from.map_or(0, |pos| pos.segment);
-        let segments: Vec<_> = inner.segments().iter().copied().filter(|s| s.number >= first).collect();
+        let segments: Vec<_> =
+            inner.segments().iter().copied().filter(|s| s.number >= first).collect();
         let Some(front) = segments.first() else {
             let what = "the segment that it should begin with was dropped";
             return Err(Error::new(ErrorKind::Stale, "copy", &inner.path, what));

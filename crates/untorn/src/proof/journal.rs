@@ -47,7 +47,8 @@ impl Machine for Memory {
         let mut events = Vec::new();
         let mut rest = &view[..];
         while let Some((head, after)) = rest.split_first_chunk::<16>() {
-            let number = |at: usize| u64::from_le_bytes(*head[at..].first_chunk().unwrap_or(&[0; 8]));
+            let number =
+                |at: usize| u64::from_le_bytes(*head[at..].first_chunk().unwrap_or(&[0; 8]));
             let len = usize::try_from(number(8)).map_err(|e| e.to_string())?;
             let (event, after) = after.split_at_checked(len).ok_or("the view is cut")?;
             events.push((number(0), event.to_vec()));
@@ -71,9 +72,8 @@ struct Shape {
 
 impl Shape {
     fn matches(&self, seen: &Seen) -> bool {
-        let same = |item: &Item, (seq, bytes): &(u64, Vec<u8>)| {
-            item.seq == *seq && item.bytes() == *bytes
-        };
+        let same =
+            |item: &Item, (seq, bytes): &(u64, Vec<u8>)| item.seq == *seq && item.bytes() == *bytes;
         self.snapshot <= seen.snapshot
             && self.events.len() == seen.events.len()
             && self.events.iter().zip(&seen.events).all(|(item, event)| same(item, event))
@@ -109,7 +109,7 @@ struct Seen {
 impl Seen {
     fn of(journal: &Journal<Memory>, report: &RecoveryReport) -> Self {
         let events = journal.peek(|memory, _| memory.events.clone());
-        let snapshot = report.snapshot.as_ref().and_then(|info| info.seq).unwrap_or(0);
+        let snapshot = report.snapshot.as_ref().map_or(0, |info| info.seq);
         Self { events, snapshot }
     }
 }
@@ -164,7 +164,8 @@ impl World {
         let Some(events) = events else {
             return Err("an event has other bytes than were logged".into());
         };
-        self.shape = Shape { events, snapshot: seen.snapshot };
+        // That a snapshot was found does not mean that it is durable: the state is, with it or without.
+        self.shape.events = events;
         let entry = self.issue(run, "opened");
         self.ack(run, entry);
         self.journal = Some(journal);
@@ -232,9 +233,8 @@ impl World {
     fn refuse(&mut self, run: &Run<Ledger>) -> Result<(), Fail> {
         let (next, last, acked) = (self.shape.clone(), self.shape.last(), self.acked());
         self.step(run, "refuse", next, |journal| {
-            let seen = journal.update(|memory| {
-                Err::<(Vec<u8>, ()), u64>(memory.events.len() as u64)
-            })?;
+            let seen =
+                journal.update(|memory| Err::<(Vec<u8>, ()), u64>(memory.events.len() as u64))?;
             Ok(if seen == Err(last) { acked } else { Acked::No })
         })
     }
@@ -276,7 +276,8 @@ fn check(after: &After<Ledger>, keep: usize) -> Result<(), Fail> {
     if !seen.events.starts_with(&before) {
         return Err("a reader saw what the owner's open does not show".into());
     }
-    let shape = Shape { events: restore(after, &seen.events), snapshot: seen.snapshot };
+    let snapshot = candidates(after).0.first().map_or(0, |promised| promised.snapshot);
+    let shape = Shape { events: restore(after, &seen.events), snapshot };
     let opened = Entry::State(after.next(), "recovered", Arc::new(shape.clone()));
     after.issue(opened.clone());
     after.ack(opened);
@@ -334,7 +335,11 @@ fn restore(after: &After<Ledger>, found: &[(u64, Vec<u8>)]) -> Vec<Item> {
 }
 
 /// C8: what was recovered can be used.
-fn use_on(after: &After<Ledger>, journal: &Journal<Memory>, mut shape: Shape) -> Result<Shape, Fail> {
+fn use_on(
+    after: &After<Ledger>,
+    journal: &Journal<Memory>,
+    mut shape: Shape,
+) -> Result<Shape, Fail> {
     let seq = shape.last() + 1;
     let item = Item { seq, id: after.next(), len: 40 };
     shape.events.push(item);
@@ -359,10 +364,12 @@ fn no_leaks(after: &After<Ledger>, first_seq: u64) -> Result<(), Fail> {
         let Some(name) = path.strip_prefix(DIR).ok().and_then(|p| p.to_str()) else { continue };
         let parts: Vec<&str> = name.split('/').collect();
         let known = match parts[..] {
-            ["" | "JOURNAL" | "LOCK" | "log" | "snap" | "quarantine"] | ["log", "META" | "LOCK" | "quarantine"] => true,
+            ["" | "JOURNAL" | "LOCK" | "log" | "snap" | "quarantine"]
+            | ["log", "META" | "LOCK" | "quarantine"] => true,
             ["log", segment] => segment.ends_with(".seg"),
             ["snap", snapshot] => {
-                let seq = snapshot.strip_suffix(".snap").and_then(|digits| digits.parse::<u64>().ok());
+                let seq =
+                    snapshot.strip_suffix(".snap").and_then(|digits| digits.parse::<u64>().ok());
                 if seq.is_some_and(|seq| seq + 1 < first_seq) {
                     return Err(Fail::new(format!("{name} needs the log from before {first_seq}")));
                 }

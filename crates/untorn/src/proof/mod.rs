@@ -12,6 +12,7 @@ use crate::fs::SyncSite;
 use crate::sim::{After, DiskModel, Explorer, Fail, Report, Unwritten, Violation};
 
 mod file;
+mod journal;
 mod log;
 mod shape;
 
@@ -23,17 +24,20 @@ pub enum Store {
     Log,
     /// A file that is replaced or created.
     File,
+    /// Events, and snapshots of the state that they make.
+    Journal,
 }
 
 impl Store {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Log, Self::File];
+    pub const ALL: [Self; 3] = [Self::Log, Self::File, Self::Journal];
 
     /// Its name on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Log => "log",
             Self::File => "file",
+            Self::Journal => "journal",
         }
     }
 
@@ -141,6 +145,7 @@ pub fn explore(
     let parts = match store {
         Store::Log => log::parts(),
         Store::File => file::parts(),
+        Store::Journal => journal::parts(),
     };
     let mut left = plan.states;
     let chosen = |n: &usize| plan.line.is_none_or(|line| line == *n);
@@ -167,6 +172,10 @@ pub const fn notices(site: SyncSite) -> (Store, usize) {
         | SyncSite::PublishFile
         | SyncSite::PublishDir => (Store::File, 0),
         SyncSite::QuarantineFile | SyncSite::QuarantineDir => (Store::Log, 2),
+        SyncSite::JournalFile
+        | SyncSite::SnapshotFile
+        | SyncSite::SnapshotDir
+        | SyncSite::SnapshotRetire => (Store::Journal, 0),
         _ => (Store::Log, 0),
     }
 }

@@ -47,6 +47,26 @@ fn file_a_fault_at_every_call() {
 }
 
 #[test]
+fn journal_all_sequences() {
+    check(Store::Journal, 0, 400_000);
+}
+
+#[test]
+fn journal_keeps_one_snapshot() {
+    check(Store::Journal, 1, 100_000);
+}
+
+#[test]
+fn journal_crashes_within_recovery() {
+    check(Store::Journal, 2, 50_000);
+}
+
+#[test]
+fn journal_a_fault_at_every_call() {
+    check(Store::Journal, 3, 30_000);
+}
+
+#[test]
 fn every_sync_has_a_reason() {
     let mut unnoticed = Vec::new();
     for site in SyncSite::ALL {
