@@ -221,6 +221,13 @@ impl Error {
         self
     }
 
+    /// Names what the caller asked for, where a lower layer named its own part of it.
+    #[must_use]
+    pub(crate) fn during(mut self, operation: &'static str) -> Self {
+        self.0.operation = operation;
+        self
+    }
+
     #[must_use]
     pub(crate) fn with_outcome(mut self, outcome: Outcome) -> Self {
         self.0.outcome = outcome;

@@ -18,6 +18,7 @@ pub mod log;
 pub mod proof;
 #[cfg(feature = "sim")]
 pub mod sim;
+pub mod snapshot;
 mod sys;
 
 pub use commit::{

@@ -1,12 +1,13 @@
 //! A file written as a stream, that takes its name only when it is whole.
 
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::replace::{Sites, publish};
+use super::replace::{Sites, publish, publish_checked};
 use super::{Place, Temp};
-use crate::fs::{Fs, How, OsFs, Rename, Stat, SyncSite};
+use crate::fs::{Dir, File, Fs, How, OsFs, Rename, Stat, SyncSite};
 use crate::{Durability, Error, ErrorKind, Outcome, Result};
 
 /// Bytes collected before they are written.
@@ -152,7 +153,7 @@ impl AtomicFile {
         let (to, old) = Place::resolve(fs, "replace", path.as_ref(), options.symlink)?;
         let sites = Sites { file: SyncSite::ReplaceFile, dir: SyncSite::ReplaceDir };
         let known_mode = options.mode.or(old.map(|old| old.mode));
-        let mut file = Self::start(fs, to, options, known_mode, Rename::Replace, sites)?;
+        let mut file = Self::start(fs, to, options.durability, known_mode, Rename::Replace, sites)?;
         if let Some(old) = old {
             file.keep_attributes(&old, options)?;
         }
@@ -177,13 +178,25 @@ impl AtomicFile {
             return Err(Error::new(ErrorKind::AlreadyExists, "create", path, what));
         }
         let sites = Sites { file: SyncSite::PublishFile, dir: SyncSite::PublishDir };
-        Self::start(fs, to, options, options.mode, Rename::NoReplace, sites)
+        Self::start(fs, to, options.durability, options.mode, Rename::NoReplace, sites)
+    }
+
+    /// Starts a replacement of `name` in a store's own directory: mode 0600, no symlink, no attributes to keep.
+    #[expect(dead_code, reason = "the door for stores that publish large files of their own")]
+    pub(crate) fn in_dir(
+        fs: &dyn Fs,
+        dir: &Arc<dyn Dir>,
+        name: &OsStr,
+        sites: Sites,
+    ) -> Result<Self> {
+        let to = Place { dir: Arc::clone(dir), name: name.to_os_string() };
+        Self::start(fs, to, Durability::Synced, Some(0o600), Rename::Replace, sites)
     }
 
     fn start(
         fs: &dyn Fs,
         to: Place,
-        options: &ReplaceOptions,
+        durability: Durability,
         known_mode: Option<u32>,
         rename: Rename,
         sites: Sites,
@@ -197,7 +210,6 @@ impl AtomicFile {
             let stat = temp.file().stat();
             stat.map_err(|e| Error::system("look at", temp.file().path(), e))?.mode
         };
-        let durability = options.durability;
         let buffer = Vec::new();
         Ok(Self { temp, to, rename, durability, sites, mode, written: 0, buffer })
     }
@@ -261,6 +273,55 @@ impl AtomicFile {
     /// The system's, if the temporary cannot be unlinked; a [`sweep`](crate::sweep) takes it later.
     pub fn discard(self) -> Result<()> {
         self.temp.remove()
+    }
+
+    /// As [`commit`](Self::commit); between the sync and the rename `check` looks at the bytes through a handle of its own. What
+    /// it refuses gets no name.
+    pub(crate) fn commit_checked(
+        mut self,
+        check: impl FnOnce(&dyn File) -> Result<()>,
+    ) -> Result<()> {
+        self.write_out()?;
+        let file = self.temp.file();
+        // Opened before the mode is set, which may forbid it.
+        let fresh = self.temp.reopen()?;
+        file.set_mode(self.mode).map_err(|e| Error::system("set the mode of", file.path(), e))?;
+        let (to, sites) = (&self.to, self.sites);
+        publish_checked(self.temp, to, self.rename, self.durability, sites, || check(&*fresh))
+            .map(drop)
+            .map_err(|e| explain(e, &to.path()))
+    }
+
+    /// Forgets what was written: the file is empty again.
+    pub(crate) fn restart(&mut self) -> Result<()> {
+        self.buffer.clear();
+        let file = self.temp.file();
+        file.set_len(0).map_err(|e| Error::system("empty", file.path(), e))?;
+        self.written = 0;
+        Ok(())
+    }
+
+    /// Writes over bytes that were written before, such as a header whose fields are known only at the end.
+    pub(crate) fn patch(&mut self, bytes: &[u8], offset: u64) -> Result<()> {
+        self.write_out()?;
+        let file = self.temp.file();
+        file.write_at(bytes, offset).map_err(|e| Error::system("write", file.path(), e).at(offset))
+    }
+
+    /// Syncs what was written so far; the target stays as it is. After an error the file must not be committed (C3): drop it.
+    pub(crate) fn sync(&mut self) -> Result<()> {
+        self.write_out()?;
+        self.temp.sync(self.sites.file)
+    }
+
+    /// What stands at the target now, open for reading.
+    pub(crate) fn present(&self) -> Result<Option<Arc<dyn File>>> {
+        self.to.open("replace")
+    }
+
+    /// Unlinks the temporaries that dead writers of this target left. Only tried: what cannot be looked at stays for a sweep.
+    pub(crate) fn sweep_left_overs(&self) {
+        drop(super::sweep::sweep_target(&*self.to.dir, &self.to.name));
     }
 
     /// Writes a whole content at once, past the buffer.

@@ -138,6 +138,15 @@ impl Place {
         self.dir.path().join(&self.name)
     }
 
+    /// The file that stands there, open for reading; `None` if there is none.
+    pub(crate) fn open(&self, operation: &'static str) -> Result<Option<Arc<dyn File>>> {
+        match self.dir.open(&self.name, crate::fs::How::Read) {
+            Ok(file) => Ok(Some(file)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(Error::system(operation, &self.path(), e)),
+        }
+    }
+
     /// Opens the directory that holds `path`'s last component.
     pub(crate) fn of(fs: &dyn Fs, operation: &'static str, path: &Path) -> Result<Self> {
         let slash = path.as_os_str().as_encoded_bytes().ends_with(b"/");

@@ -128,9 +128,22 @@ pub(crate) fn publish(
     durability: Durability,
     sites: Sites,
 ) -> Result<Arc<dyn File>> {
+    publish_checked(temp, to, mode, durability, sites, || Ok(()))
+}
+
+/// As [`publish`]; what `check` refuses after the sync gets no name.
+pub(super) fn publish_checked(
+    temp: Temp,
+    to: &Place,
+    mode: Rename,
+    durability: Durability,
+    sites: Sites,
+    check: impl FnOnce() -> Result<()>,
+) -> Result<Arc<dyn File>> {
     if durability == Durability::Synced {
         temp.sync(sites.file)?;
     }
+    check()?;
     let file = temp.give_name(&to.name, mode)?;
     if durability == Durability::Synced {
         sync_dir(&*to.dir, sites.dir).map_err(|e| match e.kind() {

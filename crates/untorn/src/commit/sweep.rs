@@ -1,9 +1,10 @@
 //! Takes away what dead writers left: temporaries whose lock can be had (C4).
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::temp::{is_temp_name, locked_and_named};
+use super::temp::{is_temp_name, is_temp_of, locked_and_named};
 use crate::fs::{Dir, Fs, How, Kind, OsFs};
 use crate::{Error, Result};
 
@@ -60,9 +61,18 @@ pub(crate) fn sweep_store(dir: &dyn Dir) -> Result<SweepReport> {
 }
 
 pub(crate) fn sweep_dir(dir: &dyn Dir) -> Result<SweepReport> {
+    sweep_names(dir, is_temp_name)
+}
+
+/// Sweeps the temporaries of one target.
+pub(super) fn sweep_target(dir: &dyn Dir, target: &OsStr) -> Result<SweepReport> {
+    sweep_names(dir, |name| is_temp_of(name, target))
+}
+
+fn sweep_names(dir: &dyn Dir, ours: impl Fn(&OsStr) -> bool) -> Result<SweepReport> {
     let mut report = SweepReport::default();
     let names = dir.list().map_err(|e| Error::system("sweep", dir.path(), e))?;
-    for name in names.iter().filter(|name| is_temp_name(name)) {
+    for name in names.iter().filter(|name| ours(name)) {
         let path = dir.path().join(name);
         let gone = |e: &std::io::Error| e.kind() == std::io::ErrorKind::NotFound;
         let taken = dir.stat(name).and_then(|stat| {

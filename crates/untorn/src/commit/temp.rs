@@ -58,6 +58,12 @@ impl Temp {
         &self.file
     }
 
+    /// The same bytes through a handle of its own, which knows nothing of how they were written.
+    pub(crate) fn reopen(&self) -> Result<Arc<dyn File>> {
+        let file = self.dir.open(&self.name, How::Read);
+        file.map_err(|e| Error::system("read back", self.file.path(), e))
+    }
+
     /// Syncs content and attributes. After an error the file must not get a name (C3): drop it.
     pub(crate) fn sync(&self, site: SyncSite) -> Result<()> {
         self.file.sync(SyncWhat::All, site).map_err(|e| Error::system("sync", self.file.path(), e))
@@ -128,8 +134,10 @@ pub(crate) fn locked_and_named(
     }
 }
 
+/// How much of the target's name fits into that of a temporary.
+const KEEP: usize = NAME_MAX - 2 - RANDOM_HEX - SUFFIX.len();
+
 fn name_for(target: &OsStr, random: u64) -> OsString {
-    const KEEP: usize = NAME_MAX - 2 - RANDOM_HEX - SUFFIX.len();
     let target = target.as_bytes();
     let target = target.get(..KEEP).unwrap_or(target);
     let mut name = Vec::with_capacity(NAME_MAX);
@@ -142,12 +150,23 @@ fn name_for(target: &OsStr, random: u64) -> OsString {
 
 /// Whether a name is one that [`Temp`] gives.
 pub(crate) fn is_temp_name(name: &OsStr) -> bool {
-    let Some(rest) = name.as_bytes().strip_suffix(SUFFIX) else { return false };
-    let Some(split) = rest.len().checked_sub(RANDOM_HEX.saturating_add(1)) else { return false };
-    let (target, random) = rest.split_at(split);
-    target.starts_with(b".")
-        && random.first() == Some(&b'.')
-        && random.iter().skip(1).all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(b))
+    target_of(name).is_some()
+}
+
+/// Whether a name is one that [`Temp`] gives for `target`, or for another one of more than 226 bytes that begins alike.
+pub(super) fn is_temp_of(name: &OsStr, target: &OsStr) -> bool {
+    let target = target.as_bytes();
+    target_of(name) == Some(target.get(..KEEP).unwrap_or(target))
+}
+
+/// The target that is in the name of a temporary, cut as [`name_for`] does.
+fn target_of(name: &OsStr) -> Option<&[u8]> {
+    let rest = name.as_bytes().strip_suffix(SUFFIX)?;
+    let (target, random) = rest.split_at(rest.len().checked_sub(RANDOM_HEX.saturating_add(1))?);
+    let hex =
+        |random: &[u8]| random.iter().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(b));
+    let target = target.strip_prefix(b".")?;
+    random.strip_prefix(b".").is_some_and(hex).then_some(target)
 }
 
 #[cfg(test)]
@@ -161,6 +180,8 @@ mod tests {
             let name = name_for(&target, 0xabc);
             assert!(name.len() <= NAME_MAX, "{len}");
             assert!(is_temp_name(&name), "{name:?}");
+            assert!(is_temp_of(&name, &target), "{name:?}");
+            assert!(!is_temp_of(&name, OsStr::new("y")), "{name:?}");
         }
     }
 
@@ -173,5 +194,6 @@ mod tests {
         }
         assert!(!is_temp_name(OsStr::new(".x.0123456789abcdeg.untorn-tmp")));
         assert!(is_temp_name(OsStr::new(".x.0123456789abcdef.untorn-tmp")));
+        assert!(!is_temp_of(OsStr::new(".xy.0123456789abcdef.untorn-tmp"), OsStr::new("x")));
     }
 }
