@@ -40,11 +40,17 @@ pub enum SyncSite {
     LogCutFile,
     /// The directory after an intent unlinked segments, before META says that it is done.
     LogCutDir,
+    /// A file of a staged directory, before the directory gets its name.
+    ArtifactFile,
+    /// The staged directory and those in it, before it gets its name.
+    ArtifactDir,
+    /// The parent, after a staged directory got its name in it.
+    ArtifactParent,
 }
 
 impl SyncSite {
     /// All sites that untorn itself uses, in the order of the enum.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::ReplaceFile,
         Self::ReplaceDir,
         Self::PublishFile,
@@ -60,6 +66,9 @@ impl SyncSite {
         Self::LogMetaDir,
         Self::LogCutFile,
         Self::LogCutDir,
+        Self::ArtifactFile,
+        Self::ArtifactDir,
+        Self::ArtifactParent,
     ];
 
     /// The site's name in lower case with dashes, as the command line prints and takes it.
@@ -81,6 +90,9 @@ impl SyncSite {
             Self::LogMetaDir => "log-meta-dir",
             Self::LogCutFile => "log-cut-file",
             Self::LogCutDir => "log-cut-dir",
+            Self::ArtifactFile => "artifact-file",
+            Self::ArtifactDir => "artifact-dir",
+            Self::ArtifactParent => "artifact-parent",
         }
     }
 

@@ -11,6 +11,8 @@
 use crate::fs::SyncSite;
 use crate::sim::{After, DiskModel, Explorer, Fail, Report, Unwritten, Violation};
 
+#[cfg(feature = "blake3")]
+mod artifact;
 mod file;
 mod log;
 mod shape;
@@ -21,7 +23,7 @@ mod shape;
 pub enum Store {
     /// The log.
     Log,
-    /// A file that is replaced or created.
+    /// A file that is replaced or created, or a directory that is published whole.
     File,
 }
 
@@ -166,6 +168,9 @@ pub const fn notices(site: SyncSite) -> (Store, usize) {
         | SyncSite::ReplaceDir
         | SyncSite::PublishFile
         | SyncSite::PublishDir => (Store::File, 0),
+        SyncSite::ArtifactFile | SyncSite::ArtifactDir | SyncSite::ArtifactParent => {
+            (Store::File, 3)
+        }
         SyncSite::QuarantineFile | SyncSite::QuarantineDir => (Store::Log, 2),
         _ => (Store::Log, 0),
     }
