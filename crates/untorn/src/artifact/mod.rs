@@ -40,6 +40,8 @@ mod import;
 mod manifest;
 mod rules;
 mod stage;
+#[cfg(all(test, feature = "sim"))]
+mod tests;
 mod verify;
 
 #[cfg(feature = "sim")]
