@@ -174,7 +174,7 @@ pub(crate) const fn exit_of(kind: ErrorKind) -> u8 {
         ErrorKind::InvalidInput => code::USAGE,
         ErrorKind::NotFound => code::NOT_FOUND,
         ErrorKind::Damaged => code::DAMAGE,
-        ErrorKind::NotOurs | ErrorKind::NewerFormat => code::NOT_OURS,
+        ErrorKind::NotOurs | ErrorKind::NewerFormat | ErrorKind::ArtifactInvalid => code::NOT_OURS,
         ErrorKind::Locked => code::LOCKED,
         ErrorKind::AlreadyExists | ErrorKind::Precondition | ErrorKind::OutOfRange => {
             code::PRECONDITION

@@ -95,6 +95,8 @@ pub enum ErrorKind {
     Codec,
     /// The user or a source gave up on it.
     Failed,
+    /// An artifact's manifest or files break its rules.
+    ArtifactInvalid,
 }
 
 /// What the disk holds after a failed call.
@@ -352,9 +354,11 @@ impl From<Error> for io::Error {
             ErrorKind::ReadOnly => io::ErrorKind::ReadOnlyFilesystem,
             ErrorKind::TimedOut => io::ErrorKind::TimedOut,
             ErrorKind::Incomplete => io::ErrorKind::UnexpectedEof,
-            ErrorKind::Damaged | ErrorKind::NotOurs | ErrorKind::NewerFormat | ErrorKind::Codec => {
-                io::ErrorKind::InvalidData
-            }
+            ErrorKind::Damaged
+            | ErrorKind::NotOurs
+            | ErrorKind::NewerFormat
+            | ErrorKind::Codec
+            | ErrorKind::ArtifactInvalid => io::ErrorKind::InvalidData,
             ErrorKind::Unsupported => io::ErrorKind::Unsupported,
             ErrorKind::Io => match &error.0.cause {
                 Some(Cause::Boxed(cause)) => {

@@ -8,6 +8,8 @@ compile_error!("untorn does not support Windows yet");
 
 #[cfg(feature = "tokio")]
 pub mod aio;
+#[cfg(feature = "blake3")]
+pub mod artifact;
 pub mod codec;
 mod commit;
 mod error;

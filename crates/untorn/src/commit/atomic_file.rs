@@ -321,7 +321,7 @@ impl AtomicFile {
 
     /// Unlinks the temporaries that dead writers of this target left. Only tried: what cannot be looked at stays for a sweep.
     pub(crate) fn sweep_left_overs(&self) {
-        drop(super::sweep::sweep_target(&*self.to.dir, &self.to.name));
+        drop(super::sweep::sweep_for(&*self.to.dir, &self.to.name));
     }
 
     /// Writes a whole content at once, past the buffer.

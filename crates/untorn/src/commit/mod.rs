@@ -4,7 +4,8 @@
 //! - C1 A name leads to synced bytes or to what it led to before: the file is synced before it gets the name.
 //! - C2 `Ok` at `Synced` means that the directory was synced after the name was given.
 //! - C3 An inode whose sync failed never gets a name that matters; its temporary is unlinked.
-//! - C4 A temporary is locked by its maker as long as he lives; who gets the lock may unlink it, nobody else.
+//! - C4 A temporary is locked by its maker as long as he lives; who gets the lock may unlink it, nobody else. A staged
+//!   directory has such a file beside it: who gets its lock, or finds it missing, may remove the directory.
 //! - C5 A lock counts only while the locked inode is the one that the path leads to.
 //! - C6 What is cut or overwritten for good is copied first, and the copy is synced.
 
@@ -23,6 +24,7 @@ mod quarantine;
 mod replace;
 mod sweep;
 mod temp;
+mod temp_dir;
 
 pub use atomic_file::{AtomicFile, Owner, ReplaceOptions, Symlink};
 pub(crate) use claim::{Claim, LOCK};
@@ -32,14 +34,21 @@ pub use probe::{Probe, probe, probe_with};
 pub(crate) use quarantine::{Cut, Quarantine};
 pub(crate) use replace::{Sites, replace_in};
 pub use replace::{create_new, create_new_with, replace, replace_with};
-pub(crate) use sweep::{sweep_dir, sweep_store};
 pub use sweep::{SweepReport, sweep, sweep_with};
+pub(crate) use sweep::{sweep_dir, sweep_store};
 pub(crate) use temp::{Temp, is_temp_name};
+pub(crate) use temp_dir::{TempDir, sync_staged};
 
 /// Syncs a file's bytes and size. An error is final for the handle: the caller poisons it.
 pub(crate) fn sync_data(file: &dyn File, site: SyncSite) -> Result<()> {
     file.sync(SyncWhat::Data, site)
         .map_err(|e| Error::system("sync", file.path(), e).with_outcome(Outcome::Unknown))
+}
+
+/// Syncs a file's bytes, size and attributes.
+#[cfg(feature = "blake3")]
+pub(crate) fn sync_file(file: &dyn File, site: SyncSite) -> Result<()> {
+    file.sync(SyncWhat::All, site).map_err(|e| Error::system("sync", file.path(), e))
 }
 
 /// Syncs the names of a directory.
@@ -119,7 +128,11 @@ pub(crate) fn make_dir(parent: &dyn Dir, name: &OsStr, mode: u32) -> Result<Arc<
 }
 
 /// Opens the subdirectory `name`, or makes it as [`make_dir`] does.
-pub(crate) fn make_dir_if_missing(parent: &dyn Dir, name: &OsStr, mode: u32) -> Result<Arc<dyn Dir>> {
+pub(crate) fn make_dir_if_missing(
+    parent: &dyn Dir,
+    name: &OsStr,
+    mode: u32,
+) -> Result<Arc<dyn Dir>> {
     match parent.open_dir(name) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => make_dir(parent, name, mode),
         opened => opened.map_err(|e| Error::system("open directory", &parent.path().join(name), e)),

@@ -1,10 +1,11 @@
-//! Takes away what dead writers left: temporaries whose lock can be had (C4).
+//! Takes away what dead writers left: temporaries whose lock can be had, and staged directories without an owner (C4).
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::temp::{is_temp_name, is_temp_of, locked_and_named};
+use super::temp::{is_temp_name, is_temp_of, locked_and_named, owner_of_dir};
+use super::temp_dir::remove_tree;
 use crate::fs::{Dir, Fs, How, Kind, OsFs};
 use crate::{Error, Result};
 
@@ -12,13 +13,14 @@ use crate::{Error, Result};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SweepReport {
-    /// Temporaries of dead writers; gone now.
+    /// Temporaries and staged directories of dead writers; gone now.
     pub removed: Vec<PathBuf>,
-    /// Temporaries of living writers; left alone.
+    /// Those of living writers; left alone.
     pub busy: Vec<PathBuf>,
 }
 
-/// Removes the temporaries that dead writers left in the directory `path`. Files of others are never touched.
+/// Removes the temporaries and staged directories that dead writers left in the directory `path`. Files of others are
+/// never touched.
 ///
 /// # Durability
 /// None is needed: after a power cut a removed temporary may be back, and the next sweep takes it.
@@ -60,19 +62,20 @@ pub(crate) fn sweep_store(dir: &dyn Dir) -> Result<SweepReport> {
     Ok(report)
 }
 
+/// Takes away what dead writers of `target` left beside it.
+pub(super) fn sweep_for(dir: &dyn Dir, target: &OsStr) -> Result<SweepReport> {
+    sweep_those(dir, |name| is_temp_of(name, target))
+}
+
 pub(crate) fn sweep_dir(dir: &dyn Dir) -> Result<SweepReport> {
-    sweep_names(dir, is_temp_name)
+    sweep_those(dir, |_| true)
 }
 
-/// Sweeps the temporaries of one target.
-pub(super) fn sweep_target(dir: &dyn Dir, target: &OsStr) -> Result<SweepReport> {
-    sweep_names(dir, |name| is_temp_of(name, target))
-}
-
-fn sweep_names(dir: &dyn Dir, ours: impl Fn(&OsStr) -> bool) -> Result<SweepReport> {
+fn sweep_those(dir: &dyn Dir, those: impl Fn(&OsStr) -> bool) -> Result<SweepReport> {
     let mut report = SweepReport::default();
-    let names = dir.list().map_err(|e| Error::system("sweep", dir.path(), e))?;
-    for name in names.iter().filter(|name| ours(name)) {
+    let mut names = dir.list().map_err(|e| Error::system("sweep", dir.path(), e))?;
+    names.retain(|name| those(name));
+    for name in names.iter().filter(|name| is_temp_name(name)) {
         let path = dir.path().join(name);
         let gone = |e: &std::io::Error| e.kind() == std::io::ErrorKind::NotFound;
         let taken = dir.stat(name).and_then(|stat| {
@@ -92,6 +95,22 @@ fn sweep_names(dir: &dyn Dir, ours: impl Fn(&OsStr) -> bool) -> Result<SweepRepo
             Ok(None) => {}
             Err(e) if gone(&e) => {}
             Err(e) => return Err(Error::system("sweep", &path, e)),
+        }
+    }
+    for name in &names {
+        // Its owner's file was made before it and goes after it: where that is gone, the owner is (C4).
+        let Some(owner) = owner_of_dir(name) else { continue };
+        let path = dir.path().join(name);
+        let fail = |e| Error::system("sweep", &path, e);
+        match dir.stat(owner) {
+            Ok(_) => report.busy.push(path),
+            Err(_) if dir.stat(name).is_ok_and(|stat| stat.kind != Kind::Dir) => {}
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                if remove_tree(dir, name).map_err(fail)? {
+                    report.removed.push(path);
+                }
+            }
+            Err(e) => return Err(fail(e)),
         }
     }
     Ok(report)

@@ -8,6 +8,8 @@ use crate::fs::{Dir, File, Fs, How, Lock, Rename, SyncSite, SyncWhat};
 use crate::{Error, ErrorKind, Outcome, Result};
 
 const SUFFIX: &[u8] = b".untorn-tmp";
+/// What the name of a staged directory has more than that of the file that owns it.
+pub(super) const DIR_SUFFIX: &str = ".d";
 const RANDOM_HEX: usize = 16;
 /// The longest name that Linux and macOS file systems take, in bytes.
 const NAME_MAX: usize = 255;
@@ -52,6 +54,10 @@ impl Temp {
             &dir.path().join(target),
             "every temporary was taken away at once; does something else clean this directory?",
         ))
+    }
+
+    pub(super) fn name(&self) -> &OsStr {
+        &self.name
     }
 
     pub(crate) fn file(&self) -> &Arc<dyn File> {
@@ -134,39 +140,44 @@ pub(crate) fn locked_and_named(
     }
 }
 
-/// How much of the target's name fits into that of a temporary.
-const KEEP: usize = NAME_MAX - 2 - RANDOM_HEX - SUFFIX.len();
-
 fn name_for(target: &OsStr, random: u64) -> OsString {
-    let target = target.as_bytes();
-    let target = target.get(..KEEP).unwrap_or(target);
     let mut name = Vec::with_capacity(NAME_MAX);
     name.push(b'.');
-    name.extend_from_slice(target);
+    name.extend_from_slice(shown(target));
     name.extend_from_slice(format!(".{random:016x}").as_bytes());
     name.extend_from_slice(SUFFIX);
     OsString::from_vec(name)
 }
 
+/// So much of a target's name as a temporary's name has room for.
+fn shown(target: &OsStr) -> &[u8] {
+    const KEEP: usize = NAME_MAX - 2 - RANDOM_HEX - SUFFIX.len() - DIR_SUFFIX.len();
+    let target = target.as_bytes();
+    target.get(..KEEP).unwrap_or(target)
+}
+
 /// Whether a name is one that [`Temp`] gives.
 pub(crate) fn is_temp_name(name: &OsStr) -> bool {
-    target_of(name).is_some()
+    target_of(name.as_bytes()).is_some()
 }
 
-/// Whether a name is one that [`Temp`] gives for `target`, or for another one of more than 226 bytes that begins alike.
+/// The name of the file that owns the staged directory `name`, if that is the name of one.
+pub(super) fn owner_of_dir(name: &OsStr) -> Option<&OsStr> {
+    let owner = OsStr::from_bytes(name.as_bytes().strip_suffix(DIR_SUFFIX.as_bytes())?);
+    is_temp_name(owner).then_some(owner)
+}
+
+/// Whether `name` is a temporary, or a staged directory, that was to become `target`.
 pub(super) fn is_temp_of(name: &OsStr, target: &OsStr) -> bool {
-    let target = target.as_bytes();
-    target_of(name) == Some(target.get(..KEEP).unwrap_or(target))
+    target_of(owner_of_dir(name).unwrap_or(name).as_bytes()) == Some(shown(target))
 }
 
-/// The target that is in the name of a temporary, cut as [`name_for`] does.
-fn target_of(name: &OsStr) -> Option<&[u8]> {
-    let rest = name.as_bytes().strip_suffix(SUFFIX)?;
+fn target_of(name: &[u8]) -> Option<&[u8]> {
+    let rest = name.strip_suffix(SUFFIX)?;
     let (target, random) = rest.split_at(rest.len().checked_sub(RANDOM_HEX.saturating_add(1))?);
-    let hex =
-        |random: &[u8]| random.iter().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(b));
-    let target = target.strip_prefix(b".")?;
-    random.strip_prefix(b".").is_some_and(hex).then_some(target)
+    let random = random.strip_prefix(b".")?;
+    let hex = random.iter().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(b));
+    target.strip_prefix(b".").filter(|_| hex)
 }
 
 #[cfg(test)]
@@ -175,13 +186,12 @@ mod tests {
 
     #[test]
     fn names_are_cut_to_what_a_file_system_takes() {
-        for len in [1, 200, 226, 227, 255] {
+        for len in [1, 200, 224, 225, 255] {
             let target = OsString::from_vec(vec![b'x'; len]);
             let name = name_for(&target, 0xabc);
-            assert!(name.len() <= NAME_MAX, "{len}");
+            assert!(name.len() + DIR_SUFFIX.len() <= NAME_MAX, "{len}");
+            assert!(is_temp_of(&name, &target) && !is_temp_of(&name, OsStr::new("y")), "{len}");
             assert!(is_temp_name(&name), "{name:?}");
-            assert!(is_temp_of(&name, &target), "{name:?}");
-            assert!(!is_temp_of(&name, OsStr::new("y")), "{name:?}");
         }
     }
 
@@ -194,6 +204,10 @@ mod tests {
         }
         assert!(!is_temp_name(OsStr::new(".x.0123456789abcdeg.untorn-tmp")));
         assert!(is_temp_name(OsStr::new(".x.0123456789abcdef.untorn-tmp")));
-        assert!(!is_temp_of(OsStr::new(".xy.0123456789abcdef.untorn-tmp"), OsStr::new("x")));
+        let owner = owner_of_dir(OsStr::new(".x.0123456789abcdef.untorn-tmp.d"));
+        assert_eq!(owner, Some(OsStr::new(".x.0123456789abcdef.untorn-tmp")));
+        for name in [".x.0123456789abcdef.untorn-tmp", "x.d", ".d", ".x.untorn-tmp.d"] {
+            assert_eq!(owner_of_dir(OsStr::new(name)), None, "{name}");
+        }
     }
 }

@@ -48,11 +48,17 @@ pub enum SyncSite {
     SnapshotDir,
     /// The directory of the snapshots after old ones were removed, before the log that they need goes.
     SnapshotRetire,
+    /// A file of a staged directory, before the directory gets its name.
+    ArtifactFile,
+    /// The staged directory and those in it, before it gets its name.
+    ArtifactDir,
+    /// The parent, after a staged directory got its name in it.
+    ArtifactParent,
 }
 
 impl SyncSite {
     /// All sites that untorn itself uses, in the order of the enum.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 22] = [
         Self::ReplaceFile,
         Self::ReplaceDir,
         Self::PublishFile,
@@ -72,6 +78,9 @@ impl SyncSite {
         Self::SnapshotFile,
         Self::SnapshotDir,
         Self::SnapshotRetire,
+        Self::ArtifactFile,
+        Self::ArtifactDir,
+        Self::ArtifactParent,
     ];
 
     /// The site's name in lower case with dashes, as the command line prints and takes it.
@@ -97,6 +106,9 @@ impl SyncSite {
             Self::SnapshotFile => "snapshot-file",
             Self::SnapshotDir => "snapshot-dir",
             Self::SnapshotRetire => "snapshot-retire",
+            Self::ArtifactFile => "artifact-file",
+            Self::ArtifactDir => "artifact-dir",
+            Self::ArtifactParent => "artifact-parent",
         }
     }
 

@@ -248,7 +248,7 @@ fn faults(task: Task<'_>) -> Result<Report, Box<Violation>> {
 }
 
 pub(super) fn parts() -> Vec<Part> {
-    vec![
+    let parts = [
         Part {
             name: "file_all_sequences",
             what: "sequences of up to three operations, power cuts and kills",
@@ -264,5 +264,8 @@ pub(super) fn parts() -> Vec<Part> {
             what: "calls that fail, each in every way, then power cuts and kills",
             run: faults,
         },
-    ]
+    ];
+    #[cfg(feature = "blake3")]
+    let parts = parts.into_iter().chain(super::artifact::parts());
+    parts.into_iter().collect()
 }

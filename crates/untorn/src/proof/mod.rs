@@ -11,6 +11,8 @@
 use crate::fs::SyncSite;
 use crate::sim::{After, DiskModel, Explorer, Fail, Report, Unwritten, Violation};
 
+#[cfg(feature = "blake3")]
+mod artifact;
 mod file;
 mod journal;
 mod log;
@@ -22,7 +24,7 @@ mod shape;
 pub enum Store {
     /// The log.
     Log,
-    /// A file that is replaced or created.
+    /// A file that is replaced or created, or a directory that is published whole.
     File,
     /// Events, and snapshots of the state that they make.
     Journal,
@@ -171,6 +173,9 @@ pub const fn notices(site: SyncSite) -> (Store, usize) {
         | SyncSite::ReplaceDir
         | SyncSite::PublishFile
         | SyncSite::PublishDir => (Store::File, 0),
+        SyncSite::ArtifactFile | SyncSite::ArtifactDir | SyncSite::ArtifactParent => {
+            (Store::File, 3)
+        }
         SyncSite::QuarantineFile | SyncSite::QuarantineDir => (Store::Log, 2),
         SyncSite::JournalFile
         | SyncSite::SnapshotFile

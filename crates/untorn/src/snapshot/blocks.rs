@@ -402,7 +402,7 @@ pub(super) fn read_trailer(file: &dyn File) -> Result<Totals> {
 /// The header and the whole payload, verified. Takes no more memory than the file has bytes.
 ///
 /// `Damaged` with the offset of the first block that does not verify; else as [`read_header`].
-pub(crate) fn load(file: &dyn File) -> Result<(Header, Vec<u8>)> {
+pub(crate) fn load(file: &dyn File) -> Result<(Header, Totals, Vec<u8>)> {
     let header = read_header(file)?;
     let totals = read_trailer(file)?;
     let mut payload = Vec::new();
@@ -412,7 +412,7 @@ pub(crate) fn load(file: &dyn File) -> Result<(Header, Vec<u8>)> {
         payload.resize(start.saturating_add(len), 0);
         read(payload.get_mut(start..).unwrap_or_default())
     })?;
-    Ok((header, payload))
+    Ok((header, totals, payload))
 }
 
 /// Verifies every byte, with memory for one block.

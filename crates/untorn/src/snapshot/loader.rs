@@ -164,7 +164,7 @@ impl<S, C> SnapshotFsLoader<S, C> {
         }
         match &opened.head {
             Head::Frame(header) => frame::load(&*opened.file, *header),
-            Head::Blocks(..) => blocks::load(&*opened.file).map(|(_, payload)| payload),
+            Head::Blocks(..) => blocks::load(&*opened.file).map(|(_, _, payload)| payload),
         }
     }
 }
