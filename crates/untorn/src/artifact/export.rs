@@ -66,11 +66,7 @@ impl Export {
     /// The first `len` bytes of `source` as a file of the artifact.
     pub(crate) fn copy(&mut self, source: &dyn File, len: u64, path: &str) -> Result<()> {
         let mut file = self.file(path)?;
-        let read = read_all(source, len, |bytes| file.filling.put(bytes))?;
-        if read != len {
-            let what = format!("it ends here, and {len} bytes are to be exported");
-            return Err(Error::new(ErrorKind::Damaged, "export", source.path(), what).at(read));
-        }
+        file.copy_from(source, len)?;
         file.finish()
     }
 
@@ -109,6 +105,16 @@ impl Export {
 }
 
 impl ExportFile<'_> {
+    /// Adds the first `len` bytes of `source`.
+    pub(crate) fn copy_from(&mut self, source: &dyn File, len: u64) -> Result<()> {
+        let read = read_all(source, len, |bytes| self.filling.put(bytes))?;
+        if read != len {
+            let what = format!("it ends here, and {len} bytes are to be exported");
+            return Err(Error::new(ErrorKind::Damaged, "export", source.path(), what).at(read));
+        }
+        Ok(())
+    }
+
     /// Ends the file: it is synced, and will be in the manifest.
     pub(crate) fn finish(self) -> Result<()> {
         let (size, blake3) = self.filling.finish()?;

@@ -45,7 +45,7 @@ mod tests;
 mod verify;
 
 #[cfg(feature = "sim")]
-pub(crate) use export::{About, Export};
+pub(crate) use export::{About, Export, ExportFile};
 #[cfg(feature = "sim")]
 pub(crate) use import::Import;
 pub use manifest::{ArtifactFile, Manifest, read_manifest, read_manifest_with};

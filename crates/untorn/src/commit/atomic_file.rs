@@ -182,7 +182,6 @@ impl AtomicFile {
     }
 
     /// Starts a replacement of `name` in a store's own directory: mode 0600, no symlink, no attributes to keep.
-    #[expect(dead_code, reason = "the door for stores that publish large files of their own")]
     pub(crate) fn in_dir(
         fs: &dyn Fs,
         dir: &Arc<dyn Dir>,

@@ -105,7 +105,11 @@ impl<M> Inner<M> {
 
 impl<M: Machine> Inner<M> {
     pub(super) fn checkpoint(&self) -> Result<SnapshotInfo> {
-        let mut shelf = self.shelf();
+        self.checkpoint_on(&mut self.shelf())
+    }
+
+    /// The caller holds the shelf, so that nothing is retired before he lets it go.
+    pub(super) fn checkpoint_on(&self, shelf: &mut Shelf) -> Result<SnapshotInfo> {
         self.check("checkpoint")?;
         let captured = self.capture();
         if let Some(latest) = self.latest().as_ref().filter(|info| info.seq == captured.seq) {
@@ -122,10 +126,10 @@ impl<M: Machine> Inner<M> {
             return Err(self.poison_by(error));
         }
         let bytes = captured.bytes;
-        let info = self.write(&mut shelf, captured, pos)?;
+        let info = self.write(shelf, captured, pos)?;
         self.growth.bytes.fetch_sub(bytes, AcqRel);
         self.growth.snapshot.store(info.stored_bytes, Release);
-        self.tidy(&mut shelf)?;
+        self.tidy(shelf)?;
         Ok(info)
     }
 

@@ -38,6 +38,16 @@ pub(super) fn decode<M: Machine>(record: &[u8], seq: u64, path: &Path) -> Result
     }
 }
 
+/// The version of a journal's record, and the bytes that its codec wrote: for tools that do not know the machine. `None` if
+/// no journal wrote it.
+///
+/// ```
+/// assert_eq!(untorn::journal::split_record(b"\x01{}"), Some((1, &b"{}"[..])));
+/// ```
+pub fn split_record(record: &[u8]) -> Option<(u32, &[u8])> {
+    take_varint(record)
+}
+
 /// Seven bits a byte, low ones first, the high bit on all but the last.
 pub(super) fn put_varint(mut value: u32, out: &mut Vec<u8>) {
     loop {

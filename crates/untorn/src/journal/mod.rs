@@ -86,17 +86,24 @@ mod reader;
 mod shelf;
 mod stats;
 mod tail;
+#[cfg(feature = "blake3")]
+mod transfer;
+mod verify;
 
 use background::Background;
 use checkpoint::Growth;
 use shelf::Shelf;
 
+pub use event::split_record;
 pub use machine::Machine;
 pub use open::RecoveryReport;
 pub use options::{Checkpoint, JournalOptions};
 pub use reader::JournalReader;
 pub use stats::JournalStats;
 pub use tail::Tail;
+#[cfg(feature = "blake3")]
+pub use transfer::{import, import_with};
+pub use verify::{JournalReport, verify, verify_with};
 
 /// An open journal. Cheap to clone; all clones are the same journal. See the [module](self).
 pub struct Journal<M: Machine>(Arc<Inner<M>>);

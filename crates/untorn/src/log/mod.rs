@@ -45,6 +45,8 @@ use crate::fs::Dir;
 use crate::{Durability, Error, ErrorKind, Result};
 
 mod company;
+#[cfg(feature = "blake3")]
+mod copy;
 mod cursor;
 mod cut;
 mod format;
@@ -75,12 +77,14 @@ use recover::Begun;
 use ticket::Woken;
 use watch::Watch;
 
+#[cfg(feature = "blake3")]
+pub(crate) use copy::Piece as LogPiece;
 pub use open::{Healed, LogReport};
 pub use options::{Floor, LogOptions, SyncPolicy};
 pub use reader::{LogReader, SegmentInfo, VerifyReport};
 pub use salvage::{Hole, SalvageReport};
 pub use scan::{Pin, Rec, Scan};
-pub(crate) use serve::{Peek, Piece as LogPiece, frame_stands_at, peek};
+pub(crate) use serve::{Peek, frame_stands_at, peek};
 pub use state::{Piece, State};
 pub use stats::{Hist, LogStats};
 pub use ticket::Ticket;
