@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::fs::File;
 use crate::{Error, Result};
 
-/// Bytes read at once.
+/// Bytes read at once, by who reads on and on. The first read is small: often a header is all that is wanted.
 const READ: usize = 1 << 20;
 /// Zeros are compared in pieces of this size, which is far faster than byte by byte.
 const PIECE: usize = 4096;
@@ -19,13 +19,15 @@ pub(super) struct Window {
     bytes: Vec<u8>,
     /// So many of `bytes` are the file's; what follows is room for the next read, zeroed only once.
     have: usize,
+    /// How much the next read asks for.
+    ahead: usize,
     /// All of the file is in `bytes`, and nothing is read again.
     whole: bool,
 }
 
 impl Window {
     pub(super) const fn new(file: Arc<dyn File>) -> Self {
-        Self { file, start: 0, bytes: Vec::new(), have: 0, whole: false }
+        Self { file, start: 0, bytes: Vec::new(), have: 0, ahead: PIECE, whole: false }
     }
 
     /// Reads the file once and for all, so that what is verified is what is used.
@@ -34,7 +36,9 @@ impl Window {
         while (window.have as u64) < len {
             let have = window.have;
             // Grows as the bytes come, whatever length the system claims.
-            window.fill(0, have.saturating_add(READ))?;
+            let left = len.saturating_sub(have as u64);
+            let step = usize::try_from(left).unwrap_or(READ).min(READ);
+            window.fill(0, have.saturating_add(step))?;
             if window.have == have {
                 break;
             }
@@ -77,7 +81,8 @@ impl Window {
             None => self.have = 0,
         }
         self.start = offset;
-        let want = len.max(READ);
+        let want = len.max(self.ahead);
+        self.ahead = self.ahead.saturating_mul(16).min(READ);
         if self.bytes.len() < want {
             self.bytes.resize(want, 0);
         }
@@ -95,7 +100,7 @@ impl Window {
     pub(super) fn first_nonzero(&mut self, offset: u64) -> Result<Option<u64>> {
         let mut at = offset;
         loop {
-            let bytes = self.get(at, READ)?;
+            let bytes = self.get(at, PIECE)?;
             if bytes.is_empty() {
                 return Ok(None);
             }
@@ -110,7 +115,7 @@ impl Window {
     pub(super) fn end_of_nonzero(&mut self, offset: u64) -> Result<u64> {
         let (mut at, mut end) = (offset, offset);
         loop {
-            let bytes = self.get(at, READ)?;
+            let bytes = self.get(at, PIECE)?;
             if bytes.is_empty() {
                 return Ok(end);
             }
