@@ -109,7 +109,7 @@ impl<M: Machine> Inner<M> {
     }
 
     /// The caller holds the shelf, so that nothing is retired before he lets it go.
-    pub(super) fn checkpoint_on(&self, shelf: &mut Shelf) -> Result<SnapshotInfo> {
+    pub(super) fn checkpoint_on(&self, on: &mut Shelf) -> Result<SnapshotInfo> {
         self.check("checkpoint")?;
         let captured = self.capture();
         if let Some(latest) = self.latest().as_ref().filter(|info| info.seq == captured.seq) {
@@ -126,10 +126,10 @@ impl<M: Machine> Inner<M> {
             return Err(self.poison_by(error));
         }
         let bytes = captured.bytes;
-        let info = self.write(shelf, captured, pos)?;
+        let info = self.write(on, captured, pos)?;
         self.growth.bytes.fetch_sub(bytes, AcqRel);
         self.growth.snapshot.store(info.stored_bytes, Release);
-        self.tidy(shelf)?;
+        self.tidy(on)?;
         Ok(info)
     }
 
@@ -146,12 +146,12 @@ impl<M: Machine> Inner<M> {
 
     fn write(
         &self,
-        shelf: &mut Shelf,
+        on: &mut Shelf,
         captured: Captured<M::View>,
         pos: Option<LogPos>,
     ) -> Result<SnapshotInfo> {
         let name = shelf::name(captured.seq);
-        let path = shelf.dir.path().join(&name);
+        let path = on.dir.path().join(&name);
         let mut salt = [0; 4];
         self.fs.entropy(&mut salt).map_err(|e| Error::system("write snapshot", &path, e))?;
         let header = Header {
@@ -165,7 +165,7 @@ impl<M: Machine> Inner<M> {
             salt: u32::from_le_bytes(salt).max(1),
         };
         let sites = Sites { file: SyncSite::SnapshotFile, dir: SyncSite::SnapshotDir };
-        let mut file = AtomicFile::in_dir(&*self.fs, &shelf.dir, &name, sites)?;
+        let mut file = AtomicFile::in_dir(&*self.fs, &on.dir, &name, sites)?;
         let blocks = BlocksWriter::new(&mut file, &header);
         let mut blocks = blocks.map_err(|e| Error::stream("write snapshot", e))?;
         M::ViewCodec::default()
@@ -182,14 +182,14 @@ impl<M: Machine> Inner<M> {
             Ok(())
         })?;
         let info = SnapshotInfo::of_blocks(&path, &header, totals);
-        shelf.sure.push(captured.seq);
+        on.sure.push(captured.seq);
         *self.latest() = Some(info.clone());
         Ok(info)
     }
 
-    fn tidy(&self, shelf: &mut Shelf) -> Result<()> {
+    fn tidy(&self, on: &mut Shelf) -> Result<()> {
         let quarantine = Quarantine { fs: &*self.fs, home: &*self.dir };
-        if let Some(oldest) = shelf.tidy(self.options.keep_snapshots, &quarantine)? {
+        if let Some(oldest) = on.tidy(self.options.keep_snapshots, &quarantine)? {
             // Not above the event that it ends with: the snapshot names the frame of that one. J5
             self.log.truncate_front(oldest).map_err(|error| match error.kind() {
                 ErrorKind::Poisoned => self.poison_by(error),

@@ -1,5 +1,6 @@
 //! A record of the log: the version of the event as a varint, then the codec's bytes. DOCS/FORMAT.md#journal.
 
+use std::cmp::Ordering;
 use std::path::Path;
 
 use super::Machine;
@@ -23,18 +24,20 @@ pub(super) fn decode<M: Machine>(record: &[u8], seq: u64, path: &Path) -> Result
     let Some((version, bytes)) = take_varint(record) else {
         return Err(fail(ErrorKind::NotOurs, "it has no version; no journal wrote it".to_owned()));
     };
-    if version == M::VERSION {
-        M::EventCodec::default()
+    match version.cmp(&M::VERSION) {
+        Ordering::Equal => M::EventCodec::default()
             .decode(bytes)
-            .map_err(|e| e.with_path(path).because(format!("event {seq} does not decode")))
-    } else if version > M::VERSION {
-        let what = format!(
-            "it has version {version}, this program knows up to {}; update the program",
-            M::VERSION
-        );
-        Err(fail(ErrorKind::NewerFormat, what))
-    } else {
-        M::upgrade_event(version, bytes).map_err(|why| fail(ErrorKind::Failed, why))
+            .map_err(|e| e.with_path(path).because(format!("event {seq} does not decode"))),
+        Ordering::Greater => {
+            let known = M::VERSION;
+            let what = format!(
+                "it has version {version}, this program knows up to {known}; update the program"
+            );
+            Err(fail(ErrorKind::NewerFormat, what))
+        }
+        Ordering::Less => {
+            M::upgrade_event(version, bytes).map_err(|why| fail(ErrorKind::Failed, why))
+        }
     }
 }
 

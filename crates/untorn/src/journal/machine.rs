@@ -68,8 +68,10 @@ pub trait Machine: Sized + Send + Sync {
     /// # Errors
     /// Why it cannot be read; opening the journal then fails with `Failed`.
     fn upgrade_event(version: u32, bytes: &[u8]) -> Result<Self::Event, String> {
-        let _unused = bytes;
-        Err(format!("this program does not read events of version {version}"))
+        let len = bytes.len();
+        Err(format!(
+            "this program does not read events of version {version}, such as this one of {len} bytes"
+        ))
     }
 
     /// A view from the bytes of an older version. Refuses by default.
@@ -77,8 +79,10 @@ pub trait Machine: Sized + Send + Sync {
     /// # Errors
     /// Why it cannot be read; opening the journal then fails with `Failed`.
     fn upgrade_view(version: u32, bytes: &[u8]) -> Result<Self::View, String> {
-        let _unused = bytes;
-        Err(format!("this program does not read states of version {version}"))
+        let len = bytes.len();
+        Err(format!(
+            "this program does not read states of version {version}, such as this one of {len} bytes"
+        ))
     }
 
     /// A digest of the state, the same for the same state. If there is one it is written into snapshots and compared when

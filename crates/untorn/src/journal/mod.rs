@@ -328,7 +328,6 @@ impl<M: Machine> Journal<M> {
     ///
     /// # Errors
     /// As [`Log::close`]; `Poisoned`.
-    #[expect(clippy::needless_pass_by_value, reason = "a closed journal is of no use")]
     pub fn close(self) -> Result<()> {
         let inner = &*self.0;
         inner.background.stop();

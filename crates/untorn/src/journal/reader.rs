@@ -28,6 +28,7 @@ impl<M: Machine> Journal<M> {
     ///
     /// # Errors
     /// `NotFound`; else as [`Journal::open`].
+    #[expect(clippy::needless_pass_by_value, reason = "as every constructor takes its options")]
     pub fn open_read_only(
         path: impl AsRef<Path>,
         initial: M,
@@ -40,6 +41,7 @@ impl<M: Machine> Journal<M> {
     ///
     /// # Errors
     /// `OutOfRange` if the log no longer reaches back so far, or not yet so far; else as [`open_read_only`](Self::open_read_only).
+    #[expect(clippy::needless_pass_by_value, reason = "as every constructor takes its options")]
     pub fn open_at(
         path: impl AsRef<Path>,
         initial: M,

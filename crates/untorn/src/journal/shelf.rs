@@ -25,7 +25,7 @@ const DIGITS: usize = 20;
 
 /// `00000000000000012345.snap`
 pub(super) fn name(seq: u64) -> OsString {
-    OsString::from(format!("{seq:0digits$}{SUFFIX}", digits = DIGITS))
+    OsString::from(format!("{seq:0DIGITS$}{SUFFIX}"))
 }
 
 /// The number in such a name.
@@ -214,7 +214,7 @@ pub(super) fn infos(dir: &dyn Dir) -> Result<Vec<SnapshotInfo>> {
         };
         match blocks::verify(&*file) {
             Ok((header, totals)) => {
-                infos.push(SnapshotInfo::of_blocks(file.path(), &header, totals))
+                infos.push(SnapshotInfo::of_blocks(file.path(), &header, totals));
             }
             Err(e) if e.kind() == ErrorKind::Damaged => {}
             Err(e) => return Err(e),

@@ -43,16 +43,16 @@ impl<M: Machine> Inner<M> {
         let mut export = Export::begin(&*self.fs, dest)?;
         let (info, snapshot, _pin) = {
             // No other checkpoint takes away what is copied: the file is open, the log pinned.
-            let mut shelf = self.shelf();
-            let info = self.checkpoint_on(&mut shelf)?;
+            let mut held = self.shelf();
+            let info = self.checkpoint_on(&mut held)?;
             let file = shelf::open(&*self.snap_dir, info.seq)?;
             let pin = self.log.pin(info.seq);
             (info, file, pin)
         };
         let (last_seq, pieces) = self.log.pieces(info.pos)?;
-        copy(&mut export, &*identity_file(&*self.dir)?, format!("data/{}", identity::NAME))?;
+        copy(&mut export, &*identity_file(&*self.dir)?, &format!("data/{}", identity::NAME))?;
         let name = shelf::name(info.seq);
-        copy(&mut export, &*snapshot, format!("data/{}/{}", shelf::DIR, name.to_string_lossy()))?;
+        copy(&mut export, &*snapshot, &format!("data/{}/{}", shelf::DIR, name.to_string_lossy()))?;
         for piece in &pieces {
             put(&mut export, piece)?;
         }
@@ -76,9 +76,9 @@ fn identity_file(dir: &dyn Dir) -> Result<Arc<dyn File>> {
     opened.map_err(|e| Error::system("export", &dir.path().join(identity::NAME), e))
 }
 
-fn copy(export: &mut Export, file: &dyn File, path: String) -> Result<()> {
+fn copy(export: &mut Export, file: &dyn File, path: &str) -> Result<()> {
     let stat = file.stat().map_err(|e| Error::system("look at", file.path(), e))?;
-    export.copy(file, stat.len, &path)
+    export.copy(file, stat.len, path)
 }
 
 fn put(export: &mut Export, piece: &LogPiece) -> Result<()> {

@@ -87,6 +87,7 @@ pub fn verify(path: impl AsRef<Path>) -> Result<JournalReport> {
 ///
 /// # Errors
 /// As [`verify`].
+#[expect(clippy::needless_pass_by_value, reason = "as every constructor takes its file system")]
 pub fn verify_with(path: impl AsRef<Path>, fs: Arc<dyn Fs>) -> Result<JournalReport> {
     let path = path.as_ref();
     let dir = fs.open_dir(path).map_err(|e| Error::system("verify", path, e))?;

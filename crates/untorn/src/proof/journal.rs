@@ -366,7 +366,7 @@ fn no_leaks(after: &After<Ledger>, first_seq: u64) -> Result<(), Fail> {
         let known = match parts[..] {
             ["" | "JOURNAL" | "LOCK" | "log" | "snap" | "quarantine"]
             | ["log", "META" | "LOCK" | "quarantine"] => true,
-            ["log", segment] => segment.ends_with(".seg"),
+            ["log", segment] => segment.strip_suffix(".seg").is_some(),
             ["snap", snapshot] => {
                 let seq =
                     snapshot.strip_suffix(".snap").and_then(|digits| digits.parse::<u64>().ok());
@@ -375,7 +375,9 @@ fn no_leaks(after: &After<Ledger>, first_seq: u64) -> Result<(), Fail> {
                 }
                 seq.is_some()
             }
-            ["quarantine", copy] | ["log", "quarantine", copy] => !copy.ends_with(".untorn-tmp"),
+            ["quarantine", copy] | ["log", "quarantine", copy] => {
+                copy.strip_suffix(".untorn-tmp").is_none()
+            }
             _ => false,
         };
         if !known {

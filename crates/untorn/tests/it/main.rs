@@ -7,6 +7,8 @@ mod alloc;
 #[cfg(test)]
 mod codec;
 #[cfg(test)]
+mod journal;
+#[cfg(test)]
 mod log;
 #[cfg(test)]
 mod log_failures;
