@@ -14,6 +14,7 @@ use crate::sim::{After, DiskModel, Explorer, Fail, Report, Unwritten, Violation}
 mod file;
 mod log;
 mod shape;
+mod snapshot;
 
 /// A store that is proven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -23,17 +24,20 @@ pub enum Store {
     Log,
     /// A file that is replaced or created.
     File,
+    /// A snapshot.
+    Snapshot,
 }
 
 impl Store {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Log, Self::File];
+    pub const ALL: [Self; 3] = [Self::Log, Self::File, Self::Snapshot];
 
     /// Its name on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Log => "log",
             Self::File => "file",
+            Self::Snapshot => "snapshot",
         }
     }
 
@@ -141,6 +145,7 @@ pub fn explore(
     let parts = match store {
         Store::Log => log::parts(),
         Store::File => file::parts(),
+        Store::Snapshot => snapshot::parts(),
     };
     let mut left = plan.states;
     let chosen = |n: &usize| plan.line.is_none_or(|line| line == *n);
