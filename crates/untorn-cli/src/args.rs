@@ -45,6 +45,17 @@ pub(crate) enum Command {
   untorn log tail events -f                    as they come"
     )]
     Log(LogCommand),
+    /// Show, check, write and print a snapshot
+    #[command(
+        subcommand,
+        after_long_help = "A snapshot is one value in a file, replaced as a whole, with a checksum.
+
+Examples:
+  echo '{\"volume\": 7}' | untorn snap put settings.snap
+  untorn snap get settings.snap | jq .volume
+  untorn snap verify settings.snap && echo sound"
+    )]
+    Snap(SnapCommand),
     /// Measure what this disk can do
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -120,7 +131,7 @@ pub(crate) struct Get {
 /// Say what a file or directory is, and in what state
 #[derive(Debug, Args)]
 #[command(
-    after_long_help = "Tells a log, its parts, a quarantine and an unfinished temporary from a plain file or directory.
+    after_long_help = "Tells a log, its parts, a snapshot, a quarantine and an unfinished temporary from a plain file or directory.
 Reads only, also while an owner works on it.
 
 Example:
@@ -143,11 +154,11 @@ owner heals it. Damage is what was acknowledged and does not verify.
 Example:
   untorn verify events && echo sound
 
-Exit codes: 0 all verifies, perhaps but a torn tail; 3 there is nothing; 4 damage, with file, offset and
-records; 10 it is nothing that could be verified."
+Exit codes: 0 all verifies, perhaps but a torn tail; 3 there is nothing; 4 damage, with file, offset and,
+of a log, records; 10 it is nothing that could be verified."
 )]
 pub(crate) struct Verify {
-    /// The store's directory
+    /// The store's directory, or a snapshot
     pub(crate) path: PathBuf,
 }
 
@@ -352,6 +363,89 @@ pub(crate) struct Truncate {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum SnapCommand {
+    /// Show what the headers of a snapshot say
+    #[command(after_long_help = "The payload is not read; `untorn snap verify` does.
+
+Example:
+  untorn snap show settings.snap
+
+Exit codes: 0 shown; 3 there is nothing; 4 the headers are damaged; 10 no snapshot, or of another version;
+12 it is a directory.")]
+    Show(SnapFile),
+    /// Check every byte of a snapshot
+    #[command(
+        after_long_help = "Nothing is decoded: whether its program understands it is not looked at.
+
+Example:
+  untorn snap verify settings.snap && echo sound
+
+Exit codes: 0 sound; 3 there is nothing; 4 damage, with its offset; 10 no snapshot, or of another version;
+12 it is a directory."
+    )]
+    Verify(SnapFile),
+    Put(SnapPut),
+    Get(SnapGet),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SnapFile {
+    /// The snapshot
+    pub(crate) file: PathBuf,
+    /// The version that a frame must have
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub(crate) frame_version: u32,
+}
+
+/// Replace a snapshot by JSON from stdin: whole or not at all, durable when the command returns
+#[derive(Debug, Args)]
+#[command(
+    after_long_help = "stdin must be one JSON value. It is stored without blanks, as a program with untorn writes it; the order
+of its keys stays. Ctrl-C leaves FILE as it was.
+
+Examples:
+  echo '{\"volume\": 7}' | untorn snap put settings.snap
+  untorn snap get a.snap | jq .volume=8 | untorn snap put a.snap
+
+Exit codes: 0 replaced and durable; 2 stdin is no JSON; 3 the directory does not exist; 12 FILE is no
+regular file; 74 disk full or failing; 1 too large for the layout, or interrupted."
+)]
+pub(crate) struct SnapPut {
+    /// The snapshot
+    pub(crate) file: PathBuf,
+    /// How it lies in the file: `frame` takes 4 GiB, `blocks` any size and says the codec
+    #[arg(long, value_name = "NAME", default_value = "frame", value_parser = ["frame", "blocks"])]
+    pub(crate) layout: String,
+    /// The version to write into a frame
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub(crate) frame_version: u32,
+    /// Permission bits of the new file, in octal
+    #[arg(long, value_name = "OCTAL", value_parser = octal)]
+    pub(crate) mode: Option<u32>,
+}
+
+/// Print the value in a snapshot, if it is JSON
+#[derive(Debug, Args)]
+#[command(after_long_help = "Every byte is verified before the first one is printed.
+
+Examples:
+  untorn snap get settings.snap | jq .
+  untorn snap get --raw state.snap > payload
+
+Exit codes: 0 printed; 3 there is nothing; 4 damage; 10 no snapshot, or of another version; 12 it is not
+JSON (--raw prints it), or a directory.")]
+pub(crate) struct SnapGet {
+    /// The snapshot
+    pub(crate) file: PathBuf,
+    /// Print the bytes of the payload, whatever wrote them, and no newline
+    #[arg(long)]
+    pub(crate) raw: bool,
+    /// The version that a frame must have
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub(crate) frame_version: u32,
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum BenchCommand {
     /// Time the syncs of a disk, and what sharing them gains
     #[command(
@@ -398,8 +492,8 @@ pub(crate) struct Prove {
     /// Where to work: a fresh directory in it is used, and removed if nothing failed
     #[arg(default_value = ".")]
     pub(crate) dir: PathBuf,
-    /// Only this store: log, file
-    #[arg(long = "store", value_name = "NAME", value_parser = ["log", "file"])]
+    /// Only this store: log, file, snapshot
+    #[arg(long = "store", value_name = "NAME", value_parser = ["log", "file", "snapshot"])]
     pub(crate) stores: Vec<String>,
     /// How many SIGKILLs
     #[arg(long, value_name = "N")]

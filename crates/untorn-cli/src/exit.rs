@@ -147,6 +147,8 @@ impl fmt::Display for Advised<'_> {
             .and_then(|cause| cause.downcast_ref::<io::Error>())
             .is_some_and(|cause| cause.kind() == io::ErrorKind::PermissionDenied);
         match self.0.kind() {
+            // A snapshot is whole or worth nothing: there is nothing to recover.
+            ErrorKind::Damaged if self.0.operation().contains("snapshot") => Ok(()),
             ErrorKind::Damaged if !self.0.to_string().contains("untorn recover") => {
                 f.write_str("; `untorn recover` says what can be done")
             }

@@ -48,6 +48,7 @@ enum Found {
         part: &'static str,
         log: PathBuf,
     },
+    Snapshot(super::snap::Shown),
     /// What a writer that died, or lives still, has begun.
     Temporary {
         path: PathBuf,
@@ -209,6 +210,9 @@ fn file(path: &Path, stat: &Metadata) -> Result<Found> {
         };
         return Ok(Found::Part { path: owned, part, log });
     }
+    if let Some(shown) = super::snap::told(path)? {
+        return Ok(Found::Snapshot(shown));
+    }
     Ok(Found::File {
         path: owned,
         bytes: stat.len(),
@@ -270,6 +274,7 @@ fn print(found: &Found, out: &mut Out) -> Result<()> {
             out.line(format_args!("{}: of a log, {part}", path.display()))?;
             out.line(format_args!("`untorn inspect {}` shows all of it", log.display()))
         }
+        Found::Snapshot(shown) => shown.print(out),
         Found::Temporary { path, target, bytes } => {
             out.line(format_args!(
                 "{}: begun to become {target}, {}",

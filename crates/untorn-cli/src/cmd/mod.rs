@@ -4,7 +4,7 @@ use std::path::Path;
 
 use clap::CommandFactory as _;
 
-use crate::args::{BenchCommand, Cli, Command, LogCommand};
+use crate::args::{BenchCommand, Cli, Command, LogCommand, SnapCommand};
 use crate::exit::{Failure, Result, code};
 use crate::out::Out;
 
@@ -13,8 +13,10 @@ mod bench;
 mod cat;
 mod file;
 mod inspect;
+mod json;
 mod recover;
 mod segments;
+mod snap;
 mod store;
 
 pub(crate) use bench::{Scratch, zero_fill};
@@ -37,6 +39,12 @@ pub(crate) fn run(command: Command, out: &mut Out) -> Result<u8> {
         Command::Log(LogCommand::Tail(args)) => cat::tail(&args, out),
         Command::Log(LogCommand::Inspect { dir }) => segments::show(&dir, out),
         Command::Log(LogCommand::Truncate(args)) => store::truncate(&args, out),
+        Command::Snap(SnapCommand::Show(args)) => snap::show(&args.file, args.frame_version, out),
+        Command::Snap(SnapCommand::Verify(args)) => {
+            snap::verify(&args.file, args.frame_version, out)
+        }
+        Command::Snap(SnapCommand::Put(args)) => snap::put(&args, out),
+        Command::Snap(SnapCommand::Get(args)) => snap::get(&args, out),
         Command::Bench(BenchCommand::Disk { dir, seconds }) => bench::disk(&dir, seconds, out),
         Command::Completions { shell } => {
             let mut text = Vec::new();

@@ -46,6 +46,9 @@ struct Verified {
 }
 
 pub(crate) fn verify(path: &Path, out: &mut Out) -> Result<u8> {
+    if super::snap::looks_like_one(path) {
+        return super::snap::verify(path, super::snap::VERSION, out);
+    }
     refuse_file(path, "it is a plain file, which has nothing in it to verify it by")?;
     let reader = Log::open_read_only(path, LogOptions::new())?;
     let report = reader.report();

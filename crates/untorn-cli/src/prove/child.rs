@@ -7,7 +7,9 @@ use std::io::Write as _;
 use std::path::Path;
 use std::thread;
 
+use untorn::codec::Raw;
 use untorn::log::{Log, LogOptions};
+use untorn::snapshot::{Layout, SnapshotFsWriter, SnapshotOptions, SnapshotWriter as _};
 use untorn::{AtomicFile, Error};
 
 use super::content::{self, Key, Rng};
@@ -30,6 +32,7 @@ pub(crate) fn run(args: &ProveChild) -> Result<u8> {
     }
     let writing = match args.store.as_str() {
         "log" => log(args),
+        "snapshot" => snapshots(args),
         _ => files(args),
     };
     writing.map(|()| code::OK)
@@ -151,6 +154,46 @@ fn write_files(dir: &Path, args: &ProveChild, writer: u32) -> Result<(), Error> 
         }
     }
     Ok(())
+}
+
+fn snapshots(args: &ProveChild) -> Result<()> {
+    let dir = args.dir.join("snapshot");
+    on_threads(|writer| write_snapshots(&dir, args, writer))
+}
+
+/// Both layouts in turn; the last write of each fourth was preceded by one that it replaces, and by a sync of that.
+fn write_snapshots(dir: &Path, args: &ProveChild, writer: u32) -> Result<(), Error> {
+    let mut rng = Rng::new(args.seed ^ (u64::from(args.round) << 32) ^ u64::from(writer));
+    let path = dir.join(snapshot_name(writer));
+    for counter in 0.. {
+        let key = Key { round: args.round, writer, counter, part: 0, parts: 1 };
+        let mut snapshot = SnapshotFsWriter::with(&path, snapshot_options(rng.below(3)))?;
+        if rng.below(4) == 0 {
+            snapshot.write(&vec![0x5a; usize::try_from(rng.below(100_000)).unwrap_or(0)])?;
+            snapshot.flush()?;
+        }
+        snapshot.write(&content::file(args.seed, key))?;
+        snapshot.close()?;
+        if !tell(writer, counter, 0) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Some way to write a snapshot.
+pub(super) fn snapshot_options(which: u64) -> SnapshotOptions<Vec<u8>, Raw> {
+    let options = SnapshotOptions::with_codec(Raw);
+    match which {
+        0 => options,
+        1 => options.layout(Layout::Blocks),
+        _ => options.layout(Layout::Blocks).verify_after_write(true),
+    }
+}
+
+/// The snapshot that a writer replaces again and again.
+pub(super) fn snapshot_name(writer: u32) -> String {
+    format!("state-{writer}")
 }
 
 /// The file that a writer replaces again and again.

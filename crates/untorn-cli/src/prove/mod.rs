@@ -23,6 +23,7 @@ mod content;
 mod kill;
 mod kill_file;
 mod kill_log;
+mod kill_snapshot;
 mod live;
 mod report;
 mod speed;
@@ -238,6 +239,7 @@ fn prove_all(args: &Prove, run: &Run, out: &Out) -> Result<Vec<Proven>> {
             let speed = match store {
                 Store::Log => speed::log(&run.dir, effort.turn)?,
                 Store::File => speed::file(&run.dir, effort.turn)?,
+                Store::Snapshot => speed::snapshot(&run.dir, effort.turn)?,
                 _ => return Err(unknown(store)),
             };
             bar.finish_and_clear();
@@ -282,6 +284,10 @@ fn kill_store(store: Store, run: &Run, limits: Limits, live: &Live) -> Result<Fi
         }
         Store::File => {
             let mut victim = kill_file::FileVictim::new(&run.dir, run.seed)?;
+            kill::run(&mut victim, &run.dir, run.seed, limits, progress)
+        }
+        Store::Snapshot => {
+            let mut victim = kill_snapshot::SnapshotVictim::new(&run.dir, run.seed)?;
             kill::run(&mut victim, &run.dir, run.seed, limits, progress)
         }
         _ => return Err(unknown(store)),
@@ -458,7 +464,7 @@ impl<'a> Json<'a> {
 
 fn print(run: &Run, args: &Prove, out: &mut Out) -> Result<()> {
     out.line(format_args!(
-        "{:6}{:>14}{:>8}{:>6}{:>6}{:>14}{:>9}{:>12}{:>11}{:>8}",
+        "{:9}{:>13}{:>8}{:>6}{:>6}{:>14}{:>9}{:>12}{:>11}{:>8}",
         "store",
         "acknowledged",
         "kills",
@@ -479,7 +485,7 @@ fn print(run: &Run, args: &Prove, out: &mut Out) -> Result<()> {
             ("-".to_owned(), "-".to_owned())
         };
         out.line(format_args!(
-            "{:6}{:>14}{:>8}{:>6}{:>6}{:>14}{:>9}{:>12}{:>11}{:>8}",
+            "{:9}{:>13}{:>8}{:>6}{:>6}{:>14}{:>9}{:>12}{:>11}{:>8}",
             proven.store.name(),
             count(*acknowledged),
             count(*kills),

@@ -252,6 +252,7 @@ fn throughput(page: &mut Page, run: &Run) {
         let most = speed.synced_per_s.max(speed.raw_per_s);
         let (what, raw) = match proven.store {
             Store::Log => ("append, 128 bytes", "write and fdatasync"),
+            Store::Snapshot => ("snapshot, 4 KiB", "write, sync, rename, sync"),
             _ => ("replace, 4 KiB", "write, sync, rename, sync"),
         };
         page.add(&format!(

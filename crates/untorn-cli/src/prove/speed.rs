@@ -6,7 +6,9 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use untorn::codec::Raw;
 use untorn::log::{Log, LogOptions};
+use untorn::snapshot::{SnapshotFsWriter, SnapshotOptions, SnapshotWriter as _};
 
 use crate::cmd::zero_fill;
 use crate::exit::{Failure, Result};
@@ -58,9 +60,27 @@ pub(super) fn log(work: &Path, round: Duration) -> Result<Speed> {
 
 /// One writer that replaces a file of 4 KiB.
 pub(super) fn file(work: &Path, round: Duration) -> Result<Speed> {
-    let dir = work.join("speed-file");
-    let fail = |e| Failure::io("write in", &dir, e);
-    fs::create_dir(&dir).map_err(fail)?;
+    let bytes = [0x5a; FILE];
+    replacing(&work.join("speed-file"), round, |path| untorn::replace(path, &bytes))
+}
+
+/// One writer that replaces a snapshot of 4 KiB.
+pub(super) fn snapshot(work: &Path, round: Duration) -> Result<Speed> {
+    let bytes = vec![0x5a; FILE];
+    replacing(&work.join("speed-snapshot"), round, |path| {
+        let mut writer = SnapshotFsWriter::with(path, SnapshotOptions::with_codec(Raw))?;
+        writer.write(&bytes)?;
+        writer.close()
+    })
+}
+
+fn replacing(
+    dir: &Path,
+    round: Duration,
+    replace: impl Fn(&Path) -> Result<(), untorn::Error>,
+) -> Result<Speed> {
+    let fail = |e| Failure::io("write in", dir, e);
+    fs::create_dir(dir).map_err(fail)?;
     let (ours, raw) = (dir.join("ours"), dir.join("raw"));
     let begun = dir.join("raw.begun");
     let bytes = [0x5a; FILE];
@@ -69,9 +89,9 @@ pub(super) fn file(work: &Path, round: Duration) -> Result<Speed> {
         file.write_all(&bytes)?;
         file.sync_all()?;
         fs::rename(&begun, &raw)?;
-        File::open(&dir)?.sync_all()
+        File::open(dir)?.sync_all()
     };
-    in_turns(round, || Ok(untorn::replace(&ours, &bytes)?), || replace_raw().map_err(fail))
+    in_turns(round, || Ok(replace(&ours)?), || replace_raw().map_err(fail))
 }
 
 fn in_turns(

@@ -10,6 +10,8 @@ mod files;
 mod logs;
 #[cfg(test)]
 mod prove;
+#[cfg(test)]
+mod snap;
 
 #[cfg(test)]
 fn untorn(args: &[&str]) -> Command {
@@ -100,7 +102,7 @@ impl Drop for Mounted<'_> {
     }
 }
 
-const COMMANDS: [&[&str]; 19] = [
+const COMMANDS: [&[&str]; 24] = [
     &[],
     &["put"],
     &["get"],
@@ -116,6 +118,11 @@ const COMMANDS: [&[&str]; 19] = [
     &["log", "tail"],
     &["log", "inspect"],
     &["log", "truncate"],
+    &["snap"],
+    &["snap", "show"],
+    &["snap", "verify"],
+    &["snap", "put"],
+    &["snap", "get"],
     &["bench", "disk"],
     &["completions"],
     &["man"],
@@ -166,6 +173,10 @@ fn what_is_not_there_is_not_found() {
         &["log", "tail", "x"],
         &["log", "inspect", "x"],
         &["log", "truncate", "x", "--back", "1"],
+        &["snap", "show", "x"],
+        &["snap", "verify", "x"],
+        &["snap", "get", "x"],
+        &["snap", "put", "no/x"],
         &["bench", "disk", "x"],
     ] {
         let mut args = args.to_vec();

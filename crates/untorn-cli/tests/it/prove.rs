@@ -22,7 +22,7 @@ fn a_quick_run_finds_nothing_and_leaves_nothing() {
     );
     assert!(told["dir_fs"].is_string());
     let stores = told["stores"].as_array().unwrap();
-    assert_eq!(stores.len(), 2);
+    assert_eq!(stores.len(), 3);
     for store in stores {
         assert_eq!(store["kills"], 6, "{store}");
         for none in ["lost", "torn", "violations"] {

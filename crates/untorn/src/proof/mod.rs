@@ -17,6 +17,7 @@ mod file;
 mod journal;
 mod log;
 mod shape;
+mod snapshot;
 
 /// A store that is proven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,19 +27,22 @@ pub enum Store {
     Log,
     /// A file that is replaced or created, or a directory that is published whole.
     File,
+    /// A snapshot.
+    Snapshot,
     /// Events, and snapshots of the state that they make.
     Journal,
 }
 
 impl Store {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Log, Self::File, Self::Journal];
+    pub const ALL: [Self; 4] = [Self::Log, Self::File, Self::Snapshot, Self::Journal];
 
     /// Its name on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Log => "log",
             Self::File => "file",
+            Self::Snapshot => "snapshot",
             Self::Journal => "journal",
         }
     }
@@ -147,6 +151,7 @@ pub fn explore(
     let parts = match store {
         Store::Log => log::parts(),
         Store::File => file::parts(),
+        Store::Snapshot => snapshot::parts(),
         Store::Journal => journal::parts(),
     };
     let mut left = plan.states;

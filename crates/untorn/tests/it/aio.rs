@@ -83,3 +83,34 @@ fn a_runtime_that_shuts_down_leaves_the_log_usable() {
     let seq = runtime(0).block_on(async { log.append(b"two").await.unwrap().await }).unwrap();
     assert_eq!(seq, 2);
 }
+
+/// A save that is dropped while it works publishes whole, or not at all; one that was never polled does nothing.
+#[test]
+fn a_dropped_save_publishes_whole_or_not_at_all() {
+    use untorn::aio::snapshot::{load, save};
+    use untorn::codec::Raw;
+    use untorn::snapshot::SnapshotOptions;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state");
+    let options = || SnapshotOptions::with_codec(Raw);
+    let value = |n: u8| vec![n; 200_000];
+    for threads in [0, 2] {
+        let runtime = runtime(threads);
+        runtime.block_on(async {
+            save(&path, value(1), options()).await.unwrap();
+            drop(save(&path, value(2), options()));
+            assert_eq!(load(&path, options()).await.unwrap(), Some(value(1)));
+            for n in 3..20 {
+                let mut saving = Box::pin(save(&path, value(n), options()));
+                let polled = tokio::time::timeout(std::time::Duration::ZERO, &mut saving).await;
+                drop((polled, saving));
+                // The one blocking thread has done it before it loads.
+                assert_eq!(load(&path, options()).await.unwrap(), Some(value(n)));
+            }
+            let failed = save(dir.path().join("no/state"), value(1), options()).await;
+            assert_eq!(failed.unwrap_err().kind(), untorn::ErrorKind::NotFound);
+        });
+        drop(runtime);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+}

@@ -22,4 +22,6 @@ mod sim;
 #[cfg(test)]
 mod sim_explorer;
 #[cfg(test)]
+mod snapshot;
+#[cfg(test)]
 mod sync_count;

@@ -79,6 +79,27 @@ fn file_directories_a_fault_at_every_call() {
 }
 
 #[test]
+fn snapshot_all_sequences() {
+    check(Store::Snapshot, 0, 100_000);
+}
+
+#[test]
+fn snapshot_a_fault_at_every_call() {
+    check(Store::Snapshot, 1, 100_000);
+}
+
+/// The syncs of a snapshot are those of a replaced file. Its own exploration must miss them too.
+#[test]
+fn a_snapshot_without_its_syncs_is_noticed() {
+    for site in [SyncSite::ReplaceFile, SyncSite::ReplaceDir] {
+        let plan = Plan::new().states(100_000).without_sync(site).line(0);
+        let violation = explore(Store::Snapshot, &plan, |_| {}).map(|o| o.crash_states);
+        let violation = violation.expect_err(site.name());
+        println!("{} | {}", site.name(), violation.message);
+    }
+}
+
+#[test]
 fn every_sync_has_a_reason() {
     let mut unnoticed = Vec::new();
     // Without the feature nothing publishes directories, and nothing is there to explore.

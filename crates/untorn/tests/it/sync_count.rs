@@ -148,6 +148,46 @@ fn buffered_files_are_not_synced() {
 }
 
 #[test]
+fn snapshots() {
+    use untorn::codec::Raw;
+    use untorn::snapshot::{
+        Layout, SnapshotFsLoader, SnapshotFsWriter, SnapshotLoader as _, SnapshotOptions,
+        SnapshotWriter as _,
+    };
+    let published = [(ReplaceFile, 1), (ReplaceDir, 1)];
+    for layout in [Layout::Frame, Layout::Blocks] {
+        let (_sim, meter) = disk();
+        let options =
+            || SnapshotOptions::with_codec(Raw).layout(layout).fs(Arc::new(meter.clone()));
+        let begun = |options| {
+            check(&meter, NOTHING, 0, || {
+                let mut writer = SnapshotFsWriter::with("/data/a", options).unwrap();
+                writer.flush().unwrap(); // nothing is there to be synced
+                writer.write(&vec![7; 3_000_000]).unwrap();
+                writer.write(&vec![7; 300_000]).unwrap();
+                writer
+            })
+        };
+        let writer = begun(options());
+        check(&meter, published, 1, || writer.close().unwrap());
+        let writer = begun(options().verify_after_write(true));
+        check(&meter, published, 1, || writer.close().unwrap());
+        let mut writer = begun(options());
+        check(&meter, [(ReplaceFile, 1)], 0, || writer.flush().unwrap());
+        check(&meter, published, 1, || writer.close().unwrap());
+        let writer = begun(options());
+        check(&meter, NOTHING, 0, || drop(writer));
+        let mut loader = SnapshotFsLoader::with("/data/a", options());
+        check(&meter, NOTHING, 0, || {
+            loader.load().unwrap();
+            loader.info().unwrap();
+            loader.verify().unwrap();
+        });
+        assert_eq!(meter.counts().of(CallKind::Write), 0);
+    }
+}
+
+#[test]
 fn sweep_and_probe() {
     let (_sim, meter) = disk();
     let fs = Arc::new(meter.clone());
