@@ -14,6 +14,7 @@ pub mod codec;
 mod commit;
 mod error;
 pub mod fs;
+pub mod journal;
 pub mod log;
 #[cfg(feature = "sim")]
 pub mod proof;
