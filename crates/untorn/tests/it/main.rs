@@ -21,3 +21,6 @@ mod sim;
 mod sim_explorer;
 #[cfg(test)]
 mod sync_count;
+#[cfg(test)]
+#[cfg(feature = "json")]
+mod wal;

@@ -83,7 +83,8 @@ impl<E, C: Codec<E>> WalFsReader<E, C> {
             return Ok(Some(event));
         }
         self.reader.wait_for_more(timeout)?;
-        self.end = false;
+        // The scan ends at what was there when it was begun.
+        (self.end, self.scan) = (false, None);
         self.read_next()
     }
 }
