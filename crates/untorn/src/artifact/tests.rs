@@ -255,6 +255,32 @@ fn a_failed_sync_of_the_parent_is_unknown() {
     verified(&sim).unwrap(); // this time it is there
 }
 
+#[test]
+fn syncs_are_counted() {
+    use crate::fs::SyncSite::{ArtifactDir, ArtifactFile, ArtifactParent};
+    let sim = SimFs::new(1);
+    sim.make_dirs("/data").unwrap();
+    let meter = crate::sim::Meter::new(Arc::new(sim));
+    let syncs = |act: &dyn Fn()| {
+        meter.reset();
+        act();
+        let counts = meter.counts();
+        let sites = [ArtifactFile, ArtifactDir, ArtifactParent].map(|site| counts.syncs_at(site));
+        assert_eq!(counts.total_syncs(), sites.iter().sum::<u64>());
+        sites
+    };
+    // Two files and the manifest; `data`, `data/log` and the artifact itself.
+    let export = || drop(export(&meter, Path::new("/data/x")).unwrap());
+    assert_eq!(syncs(&export), [3, 3, 1]);
+    let import = || import(&meter, Path::new("/data/x"), Path::new("/data/y")).unwrap();
+    assert_eq!(syncs(&import), [2, 2, 1]);
+    let fs = || Arc::new(meter.clone());
+    let verify = || drop(verify_with("/data/x", fs(), |_| {}).unwrap());
+    assert_eq!(syncs(&verify), [0, 0, 0]);
+    let abandon = || fill(&mut Export::begin(&meter, Path::new("/data/z")).unwrap()).unwrap();
+    assert_eq!(syncs(&abandon), [2, 0, 0]);
+}
+
 /// What a manifest with these changes is refused with.
 fn refused(changes: &[(&str, serde_json::Value)]) -> ErrorKind {
     let file = serde_json::json!({"path": "data/a", "size": 3, "blake3": "0".repeat(64)});
