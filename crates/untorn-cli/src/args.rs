@@ -14,6 +14,21 @@ const EXITS: &str = "Exit codes of all commands:
 
 stdout has data, stderr has talk. With --json both are JSON; an error is one object on stderr.";
 
+/// The pairs are those of `PAIRS` in `cmd/convert.rs`; a test compares.
+const CONVERT: &str = "Pairs of --from and --to:
+  actionqueue-wal  log    the events of a write-ahead log of actionqueue-storage 0.1, version 5, each a
+                          record with the bytes that postcard made of it
+
+The source is not changed; its writer must not be running. The new store appears whole, and durable, or
+not at all. A torn record at the source's end, which nobody was told of, is left out and said; damage is refused,
+and so are sequences that leave numbers out, or do not begin with 1, unless --allow-gaps is given.
+
+Example:
+  untorn convert --from actionqueue-wal old.wal --to log events
+
+Exit codes: 0 converted; 2 no such pair; 3 there is no source; 4 the source is damaged, or has gaps; 10 it is
+something else, or of a newer version; 12 DEST exists; 74 disk full or failing.";
+
 /// Files and logs on disk that survive kill -9, a full disk, a failing disk and a power cut.
 #[derive(Debug, Parser)]
 #[command(name = "untorn", version, after_long_help = EXITS, propagate_version = true)]
@@ -33,6 +48,7 @@ pub(crate) enum Command {
     Inspect(Inspect),
     Verify(Verify),
     Recover(Recover),
+    Convert(Convert),
     Sweep(Sweep),
     Who(Who),
     Probe(Probe),
@@ -131,8 +147,8 @@ pub(crate) struct Get {
 /// Say what a file or directory is, and in what state
 #[derive(Debug, Args)]
 #[command(
-    after_long_help = "Tells a log, its parts, a snapshot, a quarantine and an unfinished temporary from a plain file or directory.
-Reads only, also while an owner works on it.
+    after_long_help = "Tells a log, its parts, a snapshot, an artifact, a quarantine and what is unfinished from a plain file or
+directory. Reads only, also while an owner works on it.
 
 Example:
   untorn inspect events
@@ -149,7 +165,7 @@ pub(crate) struct Inspect {
 #[derive(Debug, Args)]
 #[command(
     after_long_help = "A torn tail, as a crash leaves it, is no damage: nobody was told that it was written, and the next
-owner heals it. Damage is what was acknowledged and does not verify.
+owner heals it. Damage is what was acknowledged and does not verify. An artifact is verified by its manifest.
 
 Example:
   untorn verify events && echo sound
@@ -191,6 +207,25 @@ pub(crate) struct Recover {
     /// Do it, not only say it
     #[arg(long)]
     pub(crate) yes: bool,
+}
+
+/// Turn a file of another program into a store
+#[derive(Debug, Args)]
+#[command(after_long_help = CONVERT)]
+pub(crate) struct Convert {
+    /// What the source is
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) from: String,
+    /// The source
+    pub(crate) source: PathBuf,
+    /// What to make of it
+    #[arg(long, value_name = "STORE")]
+    pub(crate) to: String,
+    /// The new store; it must not exist
+    pub(crate) dest: PathBuf,
+    /// Accept that sequences leave numbers out; the new store numbers its records without gaps
+    #[arg(long)]
+    pub(crate) allow_gaps: bool,
 }
 
 /// Remove the temporaries that dead writers left in a directory

@@ -7,14 +7,16 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use untorn::artifact::{self, Manifest};
 use untorn::log::{Log, LogOptions, LogReader};
 use untorn::{ErrorKind, OnDamage};
 
-use super::store::{Held, Torn};
+use super::store::{Held, Torn, is_artifact};
 use crate::exit::{Failure, Result, code};
 use crate::out::{Out, count, size};
 
 const TEMP_END: &str = ".untorn-tmp";
+const STAGED_END: &str = ".d";
 
 #[derive(Serialize)]
 struct Segment {
@@ -58,6 +60,17 @@ enum Found {
     Quarantine {
         path: PathBuf,
         entries: Vec<Entry>,
+    },
+    /// A store that was exported.
+    Artifact {
+        path: PathBuf,
+        bytes: u64,
+        manifest: Manifest,
+    },
+    /// What an exporter or importer that died, or lives still, has begun.
+    Staged {
+        path: PathBuf,
+        target: String,
     },
     File {
         path: PathBuf,
@@ -103,6 +116,15 @@ fn directory(path: &Path) -> Result<Found> {
     if let Some(entries) = quarantine(path)? {
         return Ok(Found::Quarantine { path: path.to_path_buf(), entries });
     }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    if let Some(target) = name.strip_suffix(STAGED_END).and_then(target_of) {
+        return Ok(Found::Staged { path: path.to_path_buf(), target: target.to_owned() });
+    }
+    if is_artifact(path) {
+        let manifest = artifact::read_manifest(path)?;
+        let bytes = manifest.total_bytes();
+        return Ok(Found::Artifact { path: path.to_path_buf(), bytes, manifest });
+    }
     match Log::open_read_only(path, LogOptions::new()) {
         Ok(reader) => log(path, &reader, None),
         Err(e) if e.kind() == ErrorKind::Damaged => {
@@ -111,7 +133,9 @@ fn directory(path: &Path) -> Result<Found> {
         }
         Err(e) if matches!(e.kind(), ErrorKind::NotOurs | ErrorKind::NotFound) => {
             let names = names(path)?;
-            let temporaries = names.iter().filter(|name| target_of(name).is_some()).count() as u64;
+            let unfinished =
+                |name: &String| target_of(name.strip_suffix(STAGED_END).unwrap_or(name)).is_some();
+            let temporaries = names.iter().filter(|name| unfinished(name)).count() as u64;
             let entries = names.len() as u64;
             Ok(Found::Directory { path: path.to_path_buf(), entries, temporaries })
         }
@@ -293,6 +317,11 @@ fn print(found: &Found, out: &mut Out) -> Result<()> {
             }
             Ok(())
         }
+        Found::Artifact { path, bytes, manifest } => print_artifact(path, *bytes, manifest, out),
+        Found::Staged { path, target } => {
+            out.line(format_args!("{}: begun to become {target}", path.display()))?;
+            out.line(format_args!("`untorn sweep` removes it if its maker is dead"))
+        }
         Found::File { path, bytes, mode, blake3 } => {
             out.line(format_args!("{}: a plain file", path.display()))?;
             out.line(format_args!("size    {bytes}\nmode    {mode}\nblake3  {blake3}"))
@@ -311,4 +340,23 @@ fn print(found: &Found, out: &mut Out) -> Result<()> {
         }
         Found::Other { path } => out.line(format_args!("{}: no regular file", path.display())),
     }
+}
+
+fn print_artifact(path: &Path, bytes: u64, manifest: &Manifest, out: &mut Out) -> Result<()> {
+    let Manifest { backend, backend_version, cursor_hex, files, scope, detail, .. } = manifest;
+    out.line(format_args!(
+        "{}: an artifact of {backend}, version {backend_version}",
+        path.display()
+    ))?;
+    let cursor = if cursor_hex.is_empty() { "none" } else { cursor_hex };
+    out.line(format_args!("cursor      {cursor}"))?;
+    out.line(format_args!("made        {} s after 1970", manifest.created_at_unix))?;
+    if let Some(scope) = scope {
+        out.line(format_args!("scope       {}", scope.join(" ").escape_debug()))?;
+    }
+    for (name, value) in detail {
+        out.line(format_args!("{:11} {}", name.escape_debug().to_string(), value.escape_debug()))?;
+    }
+    out.line(format_args!("files       {}, {}", files.len(), size(bytes)))?;
+    out.line(format_args!("`untorn verify` reads and compares them"))
 }

@@ -11,6 +11,7 @@ use crate::out::Out;
 mod append;
 mod bench;
 mod cat;
+mod convert;
 mod file;
 mod inspect;
 mod json;
@@ -31,6 +32,7 @@ pub(crate) fn run(command: Command, out: &mut Out) -> Result<u8> {
         Command::Inspect(args) => inspect::inspect(&args.path, out),
         Command::Verify(args) => store::verify(&args.path, out),
         Command::Recover(args) => recover::recover(&args, out),
+        Command::Convert(args) => convert::convert(&args, out),
         Command::Sweep(args) => store::sweep(&args.dir, out),
         Command::Who(args) => store::who(&args.path, out),
         Command::Probe(args) => store::probe(&args.dir, out),

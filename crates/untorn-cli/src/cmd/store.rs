@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use untorn::log::{Log, LogOptions};
-use untorn::{ErrorKind, Holder};
+use untorn::{ErrorKind, Holder, artifact};
 
 use crate::args::Truncate;
 use crate::exit::{Failure, Result, code};
@@ -50,6 +50,9 @@ pub(crate) fn verify(path: &Path, out: &mut Out) -> Result<u8> {
         return super::snap::verify(path, super::snap::VERSION, out);
     }
     refuse_file(path, "it is a plain file, which has nothing in it to verify it by")?;
+    if is_artifact(path) {
+        return verify_artifact(path, out);
+    }
     let reader = Log::open_read_only(path, LogOptions::new())?;
     let report = reader.report();
     let verified = Verified {
@@ -70,6 +73,43 @@ pub(crate) fn verify(path: &Path, out: &mut Out) -> Result<u8> {
     if let Some(torn) = &verified.torn {
         out.note(format_args!("note: {}", torn.sentence()));
     }
+    Ok(code::OK)
+}
+
+/// Whether a directory says of itself that it is an artifact.
+pub(super) fn is_artifact(path: &Path) -> bool {
+    path.join(artifact::MANIFEST).symlink_metadata().is_ok()
+}
+
+fn verify_artifact(path: &Path, out: &mut Out) -> Result<u8> {
+    #[derive(Serialize)]
+    struct Verified<'a> {
+        what: &'static str,
+        backend: &'a str,
+        backend_version: &'a str,
+        cursor_hex: &'a str,
+        files: usize,
+        bytes: u64,
+    }
+    let manifest = artifact::verify(path)?;
+    let verified = Verified {
+        what: "artifact",
+        backend: &manifest.backend,
+        backend_version: &manifest.backend_version,
+        cursor_hex: &manifest.cursor_hex,
+        files: manifest.files.len(),
+        bytes: manifest.total_bytes(),
+    };
+    if out.json() {
+        out.value(&verified)?;
+        return Ok(code::OK);
+    }
+    let Verified { backend, files, bytes, .. } = verified;
+    let bytes = size(bytes);
+    out.line(format_args!(
+        "{}: sound; an artifact of {backend}, {files} files of {bytes}",
+        path.display()
+    ))?;
     Ok(code::OK)
 }
 

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 #[cfg(test)]
+mod convert;
+#[cfg(test)]
 mod files;
 #[cfg(test)]
 mod logs;
@@ -77,7 +79,7 @@ fn complaint(dir: &Path, args: &[&str], exit: i32) -> String {
 fn temporaries(dir: &Path) -> Vec<String> {
     let names = std::fs::read_dir(dir).unwrap();
     let names = names.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
-    names.filter(|name| name.ends_with(".untorn-tmp")).collect()
+    names.filter(|name| name.contains(".untorn-tmp")).collect()
 }
 
 /// A small file system of its own at `dir`, until it is dropped; `None` where that is not allowed.
@@ -102,13 +104,14 @@ impl Drop for Mounted<'_> {
     }
 }
 
-const COMMANDS: [&[&str]; 24] = [
+const COMMANDS: [&[&str]; 25] = [
     &[],
     &["put"],
     &["get"],
     &["inspect"],
     &["verify"],
     &["recover"],
+    &["convert"],
     &["sweep"],
     &["who"],
     &["probe"],

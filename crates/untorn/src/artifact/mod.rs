@@ -40,7 +40,8 @@ mod import;
 mod manifest;
 mod rules;
 mod stage;
-#[cfg(all(test, feature = "sim"))]
+#[cfg(test)]
+#[cfg(feature = "sim")]
 mod tests;
 mod verify;
 

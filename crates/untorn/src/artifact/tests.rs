@@ -1,4 +1,5 @@
 //! Artifacts from the inside: what is refused, what is left behind, what is on disk.
+#![expect(clippy::disallowed_methods, reason = "the tests change files behind everybody's back")]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,7 +20,7 @@ fn about() -> About {
 }
 
 fn fill(export: &mut Export) -> Result<()> {
-    for (path, bytes) in [("data/a", &b"abc"[..]), ("data/log/1.seg", &[7; 300_000])] {
+    for (path, bytes) in [("data/a", &b"abc"[..]), ("data/log/1.seg", &vec![7; 300_000])] {
         let mut file = export.file(path)?;
         file.write_all(bytes).map_err(|e| Error::stream("write", e))?;
         file.finish()?;
@@ -66,11 +67,11 @@ fn what_is_exported_verifies_and_is_imported() {
     assert_eq!(verify(&dest).unwrap(), made);
     assert_eq!((&*made.cursor_hex, made.total_bytes()), ("2aff", 300_003));
     assert_eq!(names(&dest), [MANIFEST, "data"]);
-    let mode = |path: &str| fs::metadata(dest.join(path)).unwrap().permissions().mode() & 0o777;
-    assert_eq!((mode(""), mode("data/log"), mode("data/a")), (0o700, 0o700, 0o600));
+    let bits = |path: &str| fs::metadata(dest.join(path)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((bits(""), bits("data/log"), bits("data/a")), (0o700, 0o700, 0o600));
     import(&fs, &dest, &store).unwrap();
     assert_eq!(names(&store), ["a", "log"]);
-    assert_eq!(fs::read(store.join("log/1.seg")).unwrap(), [7; 300_000]);
+    assert_eq!(fs::read(store.join("log/1.seg")).unwrap(), vec![7; 300_000]);
     assert_eq!(names(home.path()), ["out", "store"]);
     // Neither is written over.
     for again in [export(&fs, &dest).map(drop), import(&fs, &dest, &store)] {
@@ -85,8 +86,7 @@ fn what_is_exported_verifies_and_is_imported() {
 fn nothing_is_published_over_what_came_meanwhile() {
     let home = tempfile::tempdir().unwrap();
     let fs = OsFs::new();
-    type Obstacle = fn(&Path);
-    let obstacles: [Obstacle; 3] = [
+    let obstacles: [fn(&Path); 3] = [
         |dest| fs::write(dest, "a file").unwrap(),
         |dest| symlink("nowhere", dest).unwrap(),
         |dest| fs::create_dir_all(dest.join("something")).unwrap(),
@@ -178,8 +178,7 @@ fn a_changed_byte_and_a_changed_length_are_damage() {
 
 #[test]
 fn what_the_manifest_does_not_name_is_refused() {
-    type Change = fn(&SimFs);
-    let changes: [Change; 6] = [
+    let changes: [fn(&SimFs); 6] = [
         |sim| sim.put("/data/x/data/b", b"").unwrap(),
         |sim| sim.put("/data/x/other", b"").unwrap(),
         |sim| sim.make_dirs("/data/x/data/empty").unwrap(),
@@ -254,6 +253,32 @@ fn a_failed_sync_of_the_parent_is_unknown() {
     let error = export(&sim, Path::new("/data/x")).unwrap_err();
     assert_eq!(error.outcome(), Outcome::Unknown);
     verified(&sim).unwrap(); // this time it is there
+}
+
+#[test]
+fn syncs_are_counted() {
+    use crate::fs::SyncSite::{ArtifactDir, ArtifactFile, ArtifactParent};
+    let sim = SimFs::new(1);
+    sim.make_dirs("/data").unwrap();
+    let meter = crate::sim::Meter::new(Arc::new(sim));
+    let syncs = |act: &dyn Fn()| {
+        meter.reset();
+        act();
+        let counts = meter.counts();
+        let sites = [ArtifactFile, ArtifactDir, ArtifactParent].map(|site| counts.syncs_at(site));
+        assert_eq!(counts.total_syncs(), sites.iter().sum::<u64>());
+        sites
+    };
+    // Two files and the manifest; `data`, `data/log` and the artifact itself.
+    let export = || drop(export(&meter, Path::new("/data/x")).unwrap());
+    assert_eq!(syncs(&export), [3, 3, 1]);
+    let import = || import(&meter, Path::new("/data/x"), Path::new("/data/y")).unwrap();
+    assert_eq!(syncs(&import), [2, 2, 1]);
+    let fs = || Arc::new(meter.clone());
+    let verify = || drop(verify_with("/data/x", fs(), |_| {}).unwrap());
+    assert_eq!(syncs(&verify), [0, 0, 0]);
+    let abandon = || fill(&mut Export::begin(&meter, Path::new("/data/z")).unwrap()).unwrap();
+    assert_eq!(syncs(&abandon), [2, 0, 0]);
 }
 
 /// What a manifest with these changes is refused with.

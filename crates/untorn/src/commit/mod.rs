@@ -37,7 +37,9 @@ pub use replace::{create_new, create_new_with, replace, replace_with};
 pub use sweep::{SweepReport, sweep, sweep_with};
 pub(crate) use sweep::{sweep_dir, sweep_store};
 pub(crate) use temp::{Temp, is_temp_name};
-pub(crate) use temp_dir::{TempDir, sync_staged};
+pub(crate) use temp_dir::TempDir;
+#[cfg(feature = "blake3")]
+pub(crate) use temp_dir::sync_staged;
 
 /// Syncs a file's bytes and size. An error is final for the handle: the caller poisons it.
 pub(crate) fn sync_data(file: &dyn File, site: SyncSite) -> Result<()> {

@@ -89,6 +89,7 @@ mod tail;
 #[cfg(feature = "blake3")]
 mod transfer;
 mod verify;
+pub mod wal;
 
 use background::Background;
 use checkpoint::Growth;

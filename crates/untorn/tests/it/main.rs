@@ -25,3 +25,6 @@ mod sim_explorer;
 mod snapshot;
 #[cfg(test)]
 mod sync_count;
+#[cfg(test)]
+#[cfg(feature = "json")]
+mod wal;

@@ -194,6 +194,39 @@ fn names_are_a_prefix_when_ordered_and_any_subset_otherwise() {
 }
 
 #[test]
+fn a_directory_replaces_only_an_empty_one_and_keeps_what_is_in_it() {
+    for model in DiskModel::standard() {
+        let fs = SimFs::with_model(1, model);
+        fs.put("/full/x", b"x").unwrap();
+        fs.put("/file", b"y").unwrap();
+        fs.make_dirs("/empty").unwrap();
+        let dir = root(&fs);
+        dir.make_dir(n("d"), 0o700).unwrap();
+        let sub = dir.open_dir(n("d")).unwrap();
+        create(&sub, "a", b"a").sync(SyncWhat::All, SITE).unwrap();
+        sub.sync(SITE).unwrap();
+        let errno = |result: std::io::Result<()>| result.err().and_then(|e| e.raw_os_error());
+        let to = |name, mode| errno(dir.rename(n("d"), &*dir, n(name), mode));
+        assert_eq!(to("full", Rename::Replace), Some(39)); // ENOTEMPTY
+        assert_eq!(to("file", Rename::Replace), Some(20)); // ENOTDIR
+        assert_eq!(to("empty", Rename::NoReplace), Some(17)); // EEXIST
+        assert_eq!(errno(dir.rename(n("file"), &*dir, n("empty"), Rename::Replace)), Some(21));
+        dir.rename(n("d"), &*dir, n("empty"), Rename::Replace).unwrap();
+        assert_eq!(fs.read("/empty/a").unwrap(), b"a");
+        assert_eq!(errno(dir.remove_dir(n("empty"))), Some(39));
+        // The old empty one, or the new one whole; the handle goes on with it.
+        drop(create(&sub, "b", b""));
+        dir.unlink(n("file")).unwrap();
+        for pick in fs.power_states() {
+            let after = fs.power_cut(&pick);
+            let there = after.read("/empty/a").ok();
+            assert!(matches!(there.as_deref(), None | Some(b"a")), "{pick}");
+            assert!(after.dump().contains_key(Path::new("/empty")), "{pick}");
+        }
+    }
+}
+
+#[test]
 fn a_directory_needs_a_sync_of_its_parent_and_its_names_one_of_its_own() {
     let fs = SimFs::with_model(1, model(512, Names::Subset));
     let dir = root(&fs);

@@ -1,0 +1,93 @@
+//! `convert`: files of other programs turned into stores.
+
+use std::path::Path;
+
+use serde::Serialize;
+use untorn::ErrorKind;
+use untorn::journal::wal::{ConvertReport, OldTail, OldWalOptions, convert_old_wal};
+
+use crate::args::Convert;
+use crate::exit::{Failure, Result, code};
+use crate::out::{Out, count, size};
+
+/// A source and what can be made of it. The help of the command lists them.
+struct Pair {
+    from: &'static str,
+    to: &'static str,
+    run: fn(&Convert, &mut Out) -> Result<u8>,
+}
+
+const PAIRS: &[Pair] = &[Pair { from: "actionqueue-wal", to: "log", run: wal_to_log }];
+
+pub(crate) fn convert(args: &Convert, out: &mut Out) -> Result<u8> {
+    let Some(pair) = PAIRS.iter().find(|pair| (pair.from, pair.to) == (&*args.from, &*args.to))
+    else {
+        let known: Vec<_> =
+            PAIRS.iter().map(|pair| format!("--from {} --to {}", pair.from, pair.to)).collect();
+        let what =
+            format!("{} is not converted to {}; there is {}", args.from, args.to, known.join(", "));
+        return Err(Failure::plain(ErrorKind::InvalidInput, what));
+    };
+    must_not_exist(&args.dest)?;
+    (pair.run)(args, out)
+}
+
+/// Stricter than the library, which takes an empty directory: what is there may be somebody's.
+fn must_not_exist(dest: &Path) -> Result<()> {
+    if dest.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    let what = "it exists; a converted store needs a name of its own";
+    Err(Failure::new(ErrorKind::AlreadyExists, dest, what))
+}
+
+#[derive(Serialize)]
+struct Converted {
+    records: u64,
+    bytes: u64,
+    /// Old numbers, first and last, and the new number of the first.
+    runs: Vec<(u64, u64, u64)>,
+    torn: Option<Torn>,
+}
+
+#[derive(Serialize)]
+struct Torn {
+    offset: u64,
+    bytes: u64,
+}
+
+impl Converted {
+    fn of(report: &ConvertReport) -> Self {
+        let torn = match report.tail {
+            OldTail::Torn { offset, bytes } => Some(Torn { offset, bytes }),
+            _ => None,
+        };
+        let runs = report.runs.iter().map(|run| (run.old_first, run.old_last, run.new_first));
+        Self { records: report.records, bytes: report.bytes, runs: runs.collect(), torn }
+    }
+}
+
+fn wal_to_log(args: &Convert, out: &mut Out) -> Result<u8> {
+    let options = OldWalOptions::new().allow_gaps(args.allow_gaps);
+    let report = convert_old_wal(&args.source, &args.dest, &options)?;
+    let converted = Converted::of(&report);
+    if out.json() {
+        out.value(&converted)?;
+        return Ok(code::OK);
+    }
+    let (records, bytes) = (count(converted.records), size(converted.bytes));
+    out.line(format_args!("{}: {records} records in {bytes}", args.dest.display()))?;
+    for (first, last, new) in &converted.runs {
+        if first != new {
+            let new_last = new + (last - first);
+            out.line(format_args!("  {first} to {last} are {new} to {new_last} there"))?;
+        }
+    }
+    if let Some(Torn { offset, bytes }) = &converted.torn {
+        out.note(format_args!(
+            "note: {} ends with a torn record at offset {offset}, {bytes} bytes that were never acknowledged; it was left out",
+            args.source.display()
+        ));
+    }
+    Ok(code::OK)
+}
