@@ -33,9 +33,7 @@
 //! 100,000 files; a manifest of 16 MiB; paths of 1024 bytes, 32 deep. A digest is no signature: whoever can write the
 //! files can write the manifest.
 
-#[cfg_attr(not(feature = "sim"), expect(dead_code, reason = "for stores; none exports yet"))]
 mod export;
-#[cfg_attr(not(feature = "sim"), expect(dead_code, reason = "for stores; none imports yet"))]
 mod import;
 mod manifest;
 mod rules;
@@ -45,9 +43,7 @@ mod stage;
 mod tests;
 mod verify;
 
-#[cfg(feature = "sim")]
 pub(crate) use export::{About, Export, ExportFile};
-#[cfg(feature = "sim")]
 pub(crate) use import::Import;
 pub use manifest::{ArtifactFile, Manifest, read_manifest, read_manifest_with};
 pub use verify::{verify, verify_with};

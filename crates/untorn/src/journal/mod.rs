@@ -192,7 +192,7 @@ impl<M: Machine> Journal<M> {
         decide: impl FnOnce(&M) -> Result<(M::Event, R), X>,
     ) -> Result<Result<R, X>> {
         let (decided, seen) = self.0.decide("update", decide)?;
-        self.0.settle("update", &seen)?;
+        self.0.settle(seen)?;
         Ok(decided)
     }
 
@@ -275,12 +275,8 @@ impl<M: Machine> Journal<M> {
     /// # Panics
     /// If `look` does.
     pub fn read<R>(&self, look: impl FnOnce(&M) -> R) -> Result<R> {
-        let (result, seen) = {
-            let state = self.0.state();
-            self.0.check("read")?;
-            (look(&state.machine), state.seen())
-        };
-        self.0.settle("read", &seen)?;
+        let (result, seen) = self.0.look("read", look)?;
+        self.0.settle(seen)?;
         Ok(result)
     }
 
@@ -310,6 +306,29 @@ impl<M: Machine> Journal<M> {
     pub fn sync(&self) -> Result<u64> {
         self.0.check("sync")?;
         self.0.log.sync().map_err(|error| self.0.poison_by(error))
+    }
+
+    /// Decides, logs and applies; the ticket is what to wait for before the result may be handed out.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn begin_update<R, X>(
+        &self,
+        decide: impl FnOnce(&M) -> Result<(M::Event, R), X>,
+    ) -> Result<(Result<R, X>, Option<Ticket>)> {
+        let (decided, seen) = self.0.decide("update", decide)?;
+        Ok((decided, self.0.pending(seen)?))
+    }
+
+    /// Reads; the ticket is what to wait for before the result may be handed out.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn begin_read<R>(&self, look: impl FnOnce(&M) -> R) -> Result<(R, Option<Ticket>)> {
+        let (result, seen) = self.0.look("read", look)?;
+        Ok((result, self.0.pending(seen)?))
+    }
+
+    /// What an event fails by that was awaited.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn failed(&self, error: Error) -> Error {
+        self.0.poison_by(error)
     }
 
     /// How far the journal is.
@@ -371,18 +390,30 @@ impl<M> Inner<M> {
         }
     }
 
+    fn look<R>(&self, operation: &'static str, look: impl FnOnce(&M) -> R) -> Result<(R, Seen)> {
+        let state = self.state();
+        self.check(operation)?;
+        Ok((look(&state.machine), state.seen()))
+    }
+
     /// Waits until what was seen is acknowledged.
-    fn settle(&self, operation: &'static str, seen: &Seen) -> Result<()> {
-        if self.acknowledged() >= seen.seq {
-            return Ok(());
-        }
-        match &seen.last {
-            Last::Ticket(ticket) => {
-                let waited = self.log.wait(ticket);
+    fn settle(&self, seen: Seen) -> Result<()> {
+        match self.pending(seen)? {
+            None => Ok(()),
+            Some(ticket) => {
+                let waited = self.log.wait(&ticket);
                 waited.map(drop).map_err(|error| self.poison_by(error))
             }
-            // It was durable when the journal was opened; only a withdrawal goes back, and never so far.
-            Last::Pos(_) => self.check(operation),
+        }
+    }
+
+    /// What is to be waited for until what was seen is acknowledged.
+    fn pending(&self, seen: Seen) -> Result<Option<Ticket>> {
+        match seen.last {
+            _ if self.acknowledged() >= seen.seq => Ok(None),
+            Last::Ticket(ticket) => Ok(Some(ticket)),
+            // It was durable when the journal was opened; a withdrawal never goes back so far.
+            Last::Pos(_) => self.check("read").map(|()| None),
         }
     }
 

@@ -114,3 +114,74 @@ fn a_dropped_save_publishes_whole_or_not_at_all() {
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 }
+
+/// A machine that counts.
+struct Sum(u64);
+
+impl untorn::journal::Machine for Sum {
+    type Event = Vec<u8>;
+    type View = Vec<u8>;
+    type EventCodec = untorn::codec::Raw;
+    type ViewCodec = untorn::codec::Raw;
+    const NAME: &'static str = "sum";
+    const VERSION: u32 = 1;
+
+    fn apply(&mut self, _seq: u64, event: &Vec<u8>) {
+        self.0 += event.len() as u64;
+    }
+
+    fn capture(&self) -> Vec<u8> {
+        self.0.to_le_bytes().to_vec()
+    }
+
+    fn restore(view: Vec<u8>) -> Result<Self, String> {
+        Ok(Self(u64::from_le_bytes(view.try_into().map_err(|_| "not 8 bytes")?)))
+    }
+}
+
+/// One blocking thread is enough for any number of decisions at once, and a dropped future leaves its event made or not.
+#[test]
+fn a_journal_is_awaited_with_one_blocking_thread() {
+    use untorn::journal::JournalOptions;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("app");
+    let (durable, dropped) = runtime(0).block_on(async {
+        let (journal, _) =
+            untorn::aio::Journal::open(&path, Sum(0), JournalOptions::new()).await.unwrap();
+        let mut tasks = Vec::new();
+        for _ in 0..100 {
+            let journal = journal.clone();
+            tasks.push(tokio::spawn(async move {
+                journal.update(|sum| Ok::<_, ()>((vec![0], sum.0))).await.unwrap().unwrap()
+            }));
+        }
+        let mut seen = Vec::new();
+        for task in tasks {
+            seen.push(task.await.unwrap());
+        }
+        seen.sort_unstable();
+        assert_eq!(seen, (0..100).collect::<Vec<u64>>(), "each saw all before it");
+        assert!(journal.get().stats().log.syncs < 100);
+        let ticket = journal.submit(vec![0]).await.unwrap();
+        assert_eq!((ticket.seq(), ticket.await.unwrap()), (101, 101));
+        assert_eq!(journal.update(|_| Err::<(Vec<u8>, ()), _>("no")).await.unwrap(), Err("no"));
+        assert_eq!(journal.checkpoint().await.unwrap().seq, 101);
+        for _ in 0..20 {
+            let journal = journal.clone();
+            let task =
+                tokio::spawn(async move { journal.update(|_| Ok::<_, ()>((vec![0], ()))).await });
+            tokio::task::yield_now().await;
+            task.abort();
+        }
+        let durable = journal.read(|sum| sum.0).await.unwrap();
+        journal.sync().await.unwrap();
+        let all = journal.get().seqs().applied;
+        journal.close().await.unwrap();
+        (durable, all)
+    });
+    assert!((101..=121).contains(&durable) && durable <= dropped, "{durable} {dropped}");
+    let (journal, _) =
+        untorn::journal::Journal::open(&path, Sum(0), JournalOptions::new()).unwrap();
+    assert_eq!(journal.read(|sum| sum.0).unwrap(), journal.seqs().applied);
+    assert!(journal.seqs().applied >= durable);
+}
