@@ -46,6 +46,7 @@ enum Cause {
 #[non_exhaustive]
 pub enum ErrorKind {
     /// An error of the system that none of the others names; `source()` has it.
+    #[doc(alias = "IoError")]
     Io,
     /// It does not exist.
     NotFound,
@@ -80,10 +81,12 @@ pub enum ErrorKind {
     Incomplete,
     /// Bytes that were acknowledged do not verify.
     #[doc(alias = "Corrupt")]
+    #[doc(alias = "CrcMismatch")]
     Damaged,
     /// Not a file or directory of this crate.
     NotOurs,
-    /// Written by a later version of this crate.
+    /// Written by a later version of this crate, or by another version of the program.
+    #[doc(alias = "IncompatibleVersion")]
     NewerFormat,
     /// The file system or the format cannot do it.
     Unsupported,
@@ -92,8 +95,11 @@ pub enum ErrorKind {
     /// Overtaken by a newer state; reopen.
     Stale,
     /// A value does not encode or decode.
+    #[doc(alias = "EncodeError")]
+    #[doc(alias = "DecodeError")]
     Codec,
     /// The user or a source gave up on it.
+    #[doc(alias = "MappingError")]
     Failed,
     /// An artifact's manifest or files break its rules.
     ArtifactInvalid,

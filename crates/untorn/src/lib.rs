@@ -54,6 +54,6 @@ pub enum OnDamage {
 }
 
 /// The examples of the README are tests.
-#[cfg(all(doctest, feature = "sim"))]
+#[cfg(all(doctest, feature = "sim", feature = "json"))]
 #[doc = include_str!("../../../README.md")]
 struct ReadmeDoctests;

@@ -1,4 +1,4 @@
-//! A record of the log: the version of the event as a varint, then the codec's bytes. DOCS/FORMAT.md#journal.
+//! A record of the log: the version of the event as a varint, then the codec's bytes. See docs/FORMAT.md#journal.
 
 use std::cmp::Ordering;
 use std::path::Path;

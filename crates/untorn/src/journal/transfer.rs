@@ -22,7 +22,7 @@ impl<M: Machine> Journal<M> {
     /// Makes a checkpoint, and copies it and the log above it into a new directory `dest`, with a manifest. Updates go on meanwhile.
     ///
     /// The artifact has every event that was logged before the call, and perhaps later ones; its `cursor_hex` is the last one's
-    /// number. [`import`] makes a journal of it, on any machine.
+    /// number, as a little-endian u64. [`import`] makes a journal of it, on any machine.
     ///
     /// # Durability
     /// **On `Ok`** the artifact is whole and survives power loss. **On `Err`**, **if the process dies** or **if power fails**,
@@ -64,7 +64,7 @@ impl<M: Machine> Inner<M> {
         export.finish(About {
             backend: BACKEND,
             backend_version: BACKEND_VERSION,
-            cursor: last_seq.to_be_bytes().to_vec(),
+            cursor: last_seq.to_le_bytes().to_vec(),
             scope: None,
             detail,
         })
@@ -149,7 +149,7 @@ pub fn import_with(
 /// Whether the copy is the sound journal that the manifest speaks of.
 fn agrees(found: &JournalReport, manifest: &Manifest, path: &Path) -> Result<()> {
     let cursor = found.log.as_ref().map(|log| log.last_seq);
-    let declared = u64::from_str_radix(&manifest.cursor_hex, 16).ok();
+    let declared = u64::from_str_radix(&manifest.cursor_hex, 16).map(u64::swap_bytes).ok();
     let what = if !found.is_sound() || found.log_owner != OWNER {
         "its files are those that the manifest names, but they are no sound journal"
     } else if cursor != declared {
