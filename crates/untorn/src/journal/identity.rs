@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use crate::codec::bytes::Reader;
 use crate::codec::checksum::crc32;
-use crate::commit::Temp;
+use crate::commit::{self, Temp};
 use crate::fs::{Dir, Fs, How, Rename, SyncSite};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Outcome, Result};
 
 /// The file's name.
 pub(super) const NAME: &str = "JOURNAL";
@@ -93,7 +93,8 @@ impl Identity {
         let temp = Temp::create(fs, dir, OsStr::new(NAME), 0o600)?;
         let file = temp.file();
         file.write_at(&self.encode(), 0).map_err(|e| Error::system("write", file.path(), e))?;
-        temp.sync(SyncSite::JournalFile)?;
+        commit::sync_data(&**file, SyncSite::JournalFile)
+            .map_err(|e| e.with_outcome(Outcome::Unchanged))?;
         temp.give_name(OsStr::new(NAME), Rename::Replace)?;
         Ok(())
     }
