@@ -401,3 +401,33 @@ impl<S, C> fmt::Debug for SnapshotFsWriter<S, C> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::{How, OsFs};
+
+    /// A write that got lost may leave another snapshot, whole: what was written must be there, not any.
+    #[test]
+    fn another_whole_snapshot_does_not_read_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = OsFs::new().open_dir(dir.path()).unwrap();
+        let frame: &[u8] = include_bytes!("../../tests/golden/v1/frame.snap");
+        let blocks: &[u8] = include_bytes!("../../tests/golden/v1/blocks.snap");
+        let header = frame::Header::decode(frame).unwrap();
+        let totals = Totals { blocks: 1, raw: 7, stored: 7, crc: 0x0ad7_d182 };
+        let other = frame::Header { crc: header.crc ^ 1, ..header };
+        let fewer = Totals { crc: 0, ..totals };
+        for (bytes, right, wrong) in [
+            (frame, Written::Frame(header), Written::Frame(other)),
+            (blocks, Written::Blocks(totals), Written::Blocks(fewer)),
+        ] {
+            let file = dir.open("state".as_ref(), How::Create(0o600)).unwrap();
+            file.set_len(0).unwrap();
+            file.write_at(bytes, 0).unwrap();
+            read_back(&*file, right).unwrap();
+            assert_eq!(read_back(&*file, wrong).unwrap_err().kind(), ErrorKind::Damaged);
+            assert!(read_back(&*file, Written::Frame(other)).is_err());
+        }
+    }
+}

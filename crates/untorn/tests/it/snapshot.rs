@@ -358,6 +358,88 @@ fn blocks_in_another_order_or_number_are_damage() {
     fails(load(on::<Map>(&sim)), ErrorKind::Damaged);
 }
 
+/// A block as a liar writes it: all its checksums are right.
+#[derive(Clone, Copy)]
+struct Forged<'a> {
+    raw: usize,
+    stored: usize,
+    index: u32,
+    bytes: &'a [u8],
+}
+
+/// A file of the header of `BLOCKS` and these blocks, and a trailer that agrees with them; `twist` changes the trailer before it is sealed.
+fn forge(blocks: &[Forged<'_>], twist: impl FnOnce(&mut [u8])) -> Vec<u8> {
+    let crc = |bytes: &[u8], seed: u32| {
+        let mut hasher = crc32fast::Hasher::new_with_initial(seed);
+        hasher.update(bytes);
+        hasher.finalize()
+    };
+    let le = |len: usize| u32::try_from(len).unwrap().to_le_bytes();
+    let mut file = BLOCKS[..128].to_vec();
+    let salt = u32::from_le_bytes(BLOCKS[120..124].try_into().unwrap());
+    let (mut running, mut raw, mut stored) = (salt, 0, 0);
+    for block in blocks {
+        let prefix = [le(block.raw), le(block.stored), block.index.to_le_bytes()].concat();
+        let of_block = crc(block.bytes, crc(&prefix, salt)).to_le_bytes();
+        file.extend([&prefix, &of_block[..], block.bytes].concat());
+        running = crc(&of_block, running);
+        (raw, stored) = (raw + block.raw, stored + block.stored);
+    }
+    let count = le(blocks.len());
+    let mut trailer = [[0xff; 4], count, le(raw), [0; 4], le(stored), [0; 4]].concat();
+    trailer.extend(running.to_le_bytes());
+    twist(&mut trailer);
+    let sealed = crc(&trailer, 0).to_le_bytes();
+    file.extend(trailer);
+    file.extend(sealed);
+    file
+}
+
+#[test]
+fn blocks_with_right_checksums_that_cannot_be_true_are_damage() {
+    let whole = |index, bytes| {
+        let len = <[u8]>::len(bytes);
+        Forged { raw: len, stored: len, index, bytes }
+    };
+    let (one, two) = (whole(0, b"{\"a\""), whole(1, b":1}"));
+    assert_eq!(load(on(&holding(&forge(&[one, two], |_| {})))).unwrap(), Some(map(1)));
+    let large = vec![b' '; (1 << 20) + 1];
+    let full = [&b"{}"[..], &large[..(1 << 20) - 2]].concat();
+    let at_most = forge(&[whole(0, &full)], |_| {});
+    assert_eq!(load(on(&holding(&at_most))).unwrap(), Some(Map::new()));
+    let lies = [
+        ("the first block twice", forge(&[one, one], |_| {})),
+        ("another order", forge(&[two, one], |_| {})),
+        ("a number left out", forge(&[one, Forged { index: 2, ..two }], |_| {})),
+        ("an empty block", forge(&[one, whole(1, b""), Forged { index: 2, ..two }], |_| {})),
+        ("a block that is too large", forge(&[whole(0, &large)], |_| {})),
+        ("shorter raw than stored", forge(&[one, Forged { raw: 2, ..two }], |_| {})),
+        ("longer raw than stored", forge(&[one, Forged { raw: 4, ..two }], |_| {})),
+        // The totals are right, so that only the block itself can tell.
+        ("raw lengths that make up for each other", {
+            forge(&[Forged { raw: 5, ..one }, Forged { raw: 2, ..two }], |_| {})
+        }),
+        ("other blocks than the trailer's", forge(&[one, two], |trailer| trailer[24] ^= 1)),
+        ("two blocks too few", forge(&[one, two], |trailer| trailer[4] = 0)),
+    ];
+    for (lie, bytes) in lies {
+        let sim = holding(&bytes);
+        let error = load(on::<Map>(&sim)).expect_err(lie);
+        assert_eq!(error.kind(), ErrorKind::Damaged, "{lie}: {error}");
+        let verified = SnapshotFsLoader::with(PATH, on::<Map>(&sim)).verify();
+        assert_eq!(verified.expect_err(lie).kind(), ErrorKind::Damaged, "{lie}");
+    }
+    // A block that says to be longer than the file, in both lengths.
+    for len in [8_u32, 1 << 20, 1 << 31, u32::MAX - 1] {
+        let mut bytes = BLOCKS.to_vec();
+        bytes[128..132].copy_from_slice(&len.to_le_bytes());
+        bytes[132..136].copy_from_slice(&len.to_le_bytes());
+        let sim = holding(&bytes);
+        let largest = largest_during(|| drop(fails(load(on::<Map>(&sim)), ErrorKind::Damaged)));
+        assert!(largest < 16 << 10, "{largest} for {len}");
+    }
+}
+
 #[test]
 fn later_versions_are_no_damage() {
     let changed = |at: usize, value: u8| {
