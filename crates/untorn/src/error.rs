@@ -54,6 +54,7 @@ pub enum ErrorKind {
     /// An argument that no state of the disk would make valid.
     InvalidInput,
     /// A position outside what there is.
+    #[doc(alias = "SequenceViolation")]
     OutOfRange,
     /// Larger than a limit of the format or the options.
     TooLarge,
@@ -80,6 +81,7 @@ pub enum ErrorKind {
     Incomplete,
     /// Bytes that were acknowledged do not verify.
     #[doc(alias = "Corrupt")]
+    #[doc(alias = "Corruption")]
     Damaged,
     /// Not a file or directory of this crate.
     NotOurs,
