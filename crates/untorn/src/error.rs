@@ -55,6 +55,7 @@ pub enum ErrorKind {
     /// An argument that no state of the disk would make valid.
     InvalidInput,
     /// A position outside what there is.
+    #[doc(alias = "SequenceViolation")]
     OutOfRange,
     /// Larger than a limit of the format or the options.
     TooLarge,
@@ -82,6 +83,7 @@ pub enum ErrorKind {
     /// Bytes that were acknowledged do not verify.
     #[doc(alias = "Corrupt")]
     #[doc(alias = "CrcMismatch")]
+    #[doc(alias = "Corruption")]
     Damaged,
     /// Not a file or directory of this crate.
     NotOurs,

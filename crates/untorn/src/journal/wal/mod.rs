@@ -21,7 +21,7 @@
 //! assert!(reader.is_end());
 //! # writer.close()?;
 //! # }
-//! # Ok::<(), untorn::Error>(())
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! # On disk
