@@ -146,7 +146,7 @@ mod tests {
         // FORMAT.md#journal
         let golden =
             [&b"UNTORNJN\x01\0\0\0\x60\0\0\0json"[..], &[0; 12], b"ledger", &[0; 54]].concat();
-        assert_eq!((&bytes[..92], &bytes[92..]), (&golden[..], &0x114011cb_u32.to_be_bytes()[..]));
+        assert_eq!((&bytes[..92], &bytes[92..]), (&golden[..], &0x1140_11cb_u32.to_be_bytes()[..]));
         assert_eq!(Identity::decode(&bytes), Some(Ok(identity)));
         for bit in 0..LEN * 8 {
             let mut flipped = bytes.clone();
