@@ -10,7 +10,9 @@ use super::shape::{Entry, candidates};
 use super::{Part, Task};
 use crate::artifact::{About, Export, Import, verify_with};
 use crate::fs::How;
-use crate::sim::{After, Explorer, Fail, FaultKind, Item, Report, Run, SimFs, Violation};
+use crate::sim::{
+    After, DiskModel, Explorer, Fail, FaultKind, Item, Report, Run, SimFs, Violation,
+};
 use crate::{ErrorKind, Outcome};
 
 /// The artifact, and the store that is imported from it.
@@ -233,7 +235,7 @@ fn explorer(task: Task<'_>) -> Explorer<Ledger, World> {
 fn sequences(task: Task<'_>) -> Result<Report, Box<Violation>> {
     let states = task.states;
     explorer(task)
-        .sequences(2)
+        .sequences(3)
         .states_per_point(24, 4)
         .nested(1)
         .nested_budget(states / 4)
@@ -242,9 +244,12 @@ fn sequences(task: Task<'_>) -> Result<Report, Box<Violation>> {
 }
 
 fn faults(task: Task<'_>) -> Result<Report, Box<Violation>> {
+    // Both orders of names; that units of two sizes tear is seen without faults.
+    let models = DiskModel::standard().into_iter().filter(|model| model.unit == 512);
     explorer(task)
+        .models(models)
         .fault_sequences(2)
-        .states_per_point(16, 4)
+        .states_per_point(8, 2)
         .faults(FaultKind::ERRORS)
         .try_explore()
         .map_err(Box::new)

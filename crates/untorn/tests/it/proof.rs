@@ -75,7 +75,7 @@ fn file_directories_published_whole() {
 #[test]
 #[cfg(feature = "blake3")]
 fn file_directories_a_fault_at_every_call() {
-    check(Store::File, 4, 30_000);
+    check(Store::File, 4, 20_000);
 }
 
 #[test]
