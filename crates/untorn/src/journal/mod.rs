@@ -525,16 +525,6 @@ impl<M> State<M> {
     }
 }
 
-impl Last {
-    /// Where it is, once it is acknowledged.
-    fn pos(&self) -> Option<LogPos> {
-        match self {
-            Self::Ticket(ticket) => ticket.pos(),
-            Self::Pos(pos) => *pos,
-        }
-    }
-}
-
 impl<M: Machine> Clone for Journal<M> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
