@@ -456,6 +456,46 @@ fn a_full_disk_is_told_apart_from_a_withdrawal() {
     assert_eq!((report.log.last_seq, value(&journal)), (last + 1, 2));
 }
 
+/// A ticket that is waited for past the journal: the next event learns that the one before it is gone.
+#[test]
+fn a_ticket_that_failed_unseen_is_noticed_by_the_next_event() {
+    let sim = SimFs::new(26);
+    let journal = with_events(&sim, 1);
+    let ticket = journal.submit(("a".to_owned(), 100)).unwrap();
+    sim.inject(Fault::new(FaultKind::NoSpace).on(CallKind::Write).effect(Effect::Prefix));
+    assert_eq!(ticket.wait().unwrap_err().kind(), ErrorKind::NoSpace);
+    for _ in 0..2 {
+        let error = add(&journal, "a", 1).unwrap_err();
+        assert_eq!((error.kind(), journal.seqs().applied), (ErrorKind::Poisoned, 2), "{error}");
+        assert!(error.to_string().contains("took back"), "{error}");
+    }
+    drop((journal, ticket));
+    assert_eq!(value(&open(&sim).unwrap().0), 1);
+}
+
+/// Two copies of a journal went on apart: a snapshot of the one does not stand on the log of the other.
+#[test]
+fn a_snapshot_of_another_history_is_skipped() {
+    let base = SimFs::new(27);
+    with_events(&base, 10).close().unwrap();
+    let (sim, other) = (base.kill(), base.kill());
+    let journal = open(&sim).unwrap().0;
+    for _ in 0..10 {
+        add(&journal, "a", 1).unwrap();
+    }
+    journal.checkpoint().unwrap();
+    drop(journal);
+    let journal = open(&other).unwrap().0;
+    for _ in 0..20 {
+        add(&journal, "a", 1000).unwrap();
+    }
+    drop(journal);
+    other.put(snap(20), &sim.read(snap(20)).unwrap()).unwrap();
+    let (journal, report) = open(&other).unwrap();
+    assert_eq!((value(&journal), report.skipped.len()), (20_010, 1));
+    assert!(report.skipped[0].1.to_string().contains("does not have the event"));
+}
+
 /// Nobody waits for the event that is taken back: whoever comes next learns of it, and no event follows a gap.
 #[test]
 fn nothing_follows_an_event_that_was_taken_back() {
@@ -723,9 +763,19 @@ fn a_cut_never_goes_below_the_snapshot() {
     let at = usize::try_from(pos.frame).unwrap();
     // The frame that the snapshot ends with is gone: the snapshot no longer stands on this log, nor may the log be cut there.
     let harmed = sim.kill();
-    patch(&harmed, &segment, |bytes| bytes[at + 50] ^= 1);
+    patch(&harmed, &segment, |bytes| bytes[at + 10] ^= 1);
+    let before = contents(&harmed);
     let error = Journal::open(DIR, Counters::default(), truncating(&harmed)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Damaged, "{error}");
+    assert_eq!(contents(&harmed), before);
+    // Of that frame the header is enough: what its events made is in the snapshot.
+    let harmed = sim.kill();
+    patch(&harmed, &segment, |bytes| bytes[at + 50] ^= 1);
+    let (journal, report) = open(&harmed).unwrap();
+    assert_eq!((value(&journal), report.replayed, report.log.healed), (23, 3, None));
+    add(&journal, "a", 1).unwrap();
+    assert!(journal::verify_with(DIR, Arc::new(harmed.clone())).unwrap().log_damage.is_some());
+    assert_eq!(value(&open(&harmed.kill()).unwrap().0), 24);
     // Above the snapshot it may.
     let harmed = sim.kill();
     patch(&harmed, &segment, |bytes| {
