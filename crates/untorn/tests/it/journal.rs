@@ -287,6 +287,49 @@ fn a_hole_counts_where_no_snapshot_covers_it() {
     assert!(!found.opens(), "{found:?}");
 }
 
+/// Any byte may rot, any file may be cut: the journal opens with the exact state, or refuses with a typed error and
+/// changes nothing.
+#[test]
+fn a_flipped_bit_or_a_cut_file_never_gives_another_state() {
+    let sim = SimFs::new(28);
+    let journal = with_events(&sim, 10);
+    journal.checkpoint().unwrap();
+    for _ in 0..15 {
+        add(&journal, "a", 1).unwrap();
+    }
+    journal.checkpoint().unwrap();
+    add(&journal, "a", 1).unwrap();
+    journal.close().unwrap();
+    let mut outcomes = BTreeMap::new();
+    let mut check = |path: &str, what: String, change: &dyn Fn(&mut Vec<u8>)| {
+        let sim = sim.kill();
+        patch(&sim, path, change);
+        let before = contents(&sim);
+        let outcome = match open(&sim) {
+            Ok((journal, report)) => {
+                assert_eq!((value(&journal), journal.seqs().applied), (26, 26), "{path} {what}");
+                if report.skipped.is_empty() { "not needed".to_owned() } else { "older".to_owned() }
+            }
+            Err(error) => {
+                assert_eq!(contents(&sim), before, "{path} {what}");
+                format!("{:?}", error.kind())
+            }
+        };
+        *outcomes.entry(outcome).or_insert(0) += 1;
+    };
+    for (path, bytes) in contents(&sim) {
+        let step = if path.strip_suffix(".seg").is_some() { 5 } else { 1 };
+        for bit in (0..bytes.len() * 8).step_by(step) {
+            check(&path, format!("bit {bit}"), &|bytes| bytes[bit / 8] ^= 1 << (bit % 8));
+        }
+        for len in (0..bytes.len()).step_by(step) {
+            check(&path, format!("cut at {len}"), &|bytes| bytes.truncate(len));
+        }
+    }
+    let kinds: Vec<&str> = outcomes.keys().map(String::as_str).collect();
+    assert_eq!(kinds, ["Damaged", "not needed", "older"], "{outcomes:?}");
+}
+
 /// (19) One log for ever; or the log is cut before the checkpoint. Here a journal that makes checkpoints stays small.
 #[test]
 fn a_journal_that_makes_checkpoints_stays_small() {
