@@ -149,6 +149,9 @@ pub use tail::Tail;
 pub use transfer::{import, import_with};
 pub use verify::{JournalReport, verify, verify_with};
 
+/// An event's buffer above this is not kept for the next one.
+const KEEP_RECORD: usize = 1 << 20;
+
 /// An open journal. Cheap to clone; all clones are the same journal. See the [module](self).
 pub struct Journal<M: Machine>(Arc<Inner<M>>);
 
@@ -491,6 +494,9 @@ impl<M: Machine> Inner<M> {
         let next = state.applied.saturating_add(1);
         let ticket = self.append(next, &[&state.record])?;
         self.grew(state.record.len());
+        if state.record.capacity() > KEEP_RECORD {
+            state.record = Vec::new();
+        }
         self.apply(state, std::slice::from_ref(&event), ticket);
         Ok((Ok(result), state.seen()))
     }

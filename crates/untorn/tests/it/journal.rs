@@ -660,17 +660,27 @@ fn a_tail_shows_what_is_durable_and_keeps_what_it_has_not_shown() {
         add(&journal, "c", 1).unwrap();
         assert_eq!(follower.join().unwrap(), Some((33, ("c".to_owned(), 1))));
     });
-    drop(tail);
     drop(other);
-    // Without a tail the log goes.
-    for _ in 0..40 {
+    let forty_more = || {
+        for _ in 0..40 {
+            add(&journal, "a", 1).unwrap();
+        }
+        journal.checkpoint().unwrap();
         add(&journal, "a", 1).unwrap();
+        journal.checkpoint().unwrap();
+    };
+    // A tail that has shown everything keeps what comes next.
+    assert_eq!(tail.next(Duration::ZERO).unwrap().unwrap().0, 33);
+    assert_eq!(tail.next(Duration::ZERO).unwrap(), None);
+    forty_more();
+    for seq in 34..=74 {
+        assert_eq!(tail.next(Duration::ZERO).unwrap().unwrap().0, seq);
     }
-    journal.checkpoint().unwrap();
-    add(&journal, "a", 1).unwrap();
-    journal.checkpoint().unwrap();
-    assert_eq!(journal.tail(1).unwrap_err().kind(), ErrorKind::OutOfRange);
-    let mut tail = journal.tail(75).unwrap();
+    drop(tail);
+    // Without one the log goes.
+    forty_more();
+    assert_eq!(journal.tail(34).unwrap_err().kind(), ErrorKind::OutOfRange);
+    let mut tail = journal.tail(116).unwrap();
     journal.clone().close().unwrap();
     assert_eq!(tail.next(Duration::ZERO).unwrap_err().kind(), ErrorKind::Closed);
     assert_eq!(add(&journal, "a", 1).unwrap_err().kind(), ErrorKind::Closed);
