@@ -774,6 +774,44 @@ fn a_view_that_the_machine_refuses_is_no_damage() {
     refuses(&sim, ErrorKind::Failed, "a bad counter");
 }
 
+/// A machine whose snapshots leave something out: its own digest finds that out, and the log has the rest.
+#[test]
+fn a_state_that_does_not_survive_its_capture_is_found_out() {
+    #[derive(Default)]
+    struct Forgetful(u64, u64);
+    impl Machine for Forgetful {
+        type Event = u64;
+        type View = u64;
+        type EventCodec = Json;
+        type ViewCodec = Json;
+        const NAME: &'static str = "forgetful";
+        const VERSION: u32 = 1;
+        fn apply(&mut self, seq: u64, event: &u64) {
+            *self = Self(self.0 + event, seq);
+        }
+        fn capture(&self) -> u64 {
+            self.0
+        }
+        fn restore(view: u64) -> Result<Self, String> {
+            Ok(Self(view, 0))
+        }
+        fn digest(&self) -> Option<u64> {
+            Some(self.0 ^ (self.1 << 32))
+        }
+    }
+    let sim = SimFs::new(29);
+    let open = || Journal::open(DIR, Forgetful::default(), options(&sim)).unwrap();
+    let (journal, _) = open();
+    for event in 1..=3 {
+        journal.commit(event).unwrap();
+    }
+    journal.checkpoint().unwrap();
+    journal.close().unwrap();
+    let (journal, report) = open();
+    assert_eq!(journal.peek(|state, _| (state.0, state.1)), (6, 3));
+    assert!(report.skipped[0].1.to_string().contains("digest"), "{:?}", report.skipped);
+}
+
 #[test]
 fn what_is_lost_is_never_made_anew() {
     let sim = SimFs::new(21);
