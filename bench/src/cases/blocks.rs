@@ -34,8 +34,8 @@ pub fn run(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> {
     let state = accounts(args.mib << 20, size);
     let (path, plain) = (scratch.path("untorn"), scratch.path("raw"));
     let mut rounds = Rounds::default();
-    for _ in 0..args.rounds {
-        rounds.round(&state, &path, &plain)?;
+    for round in 0..args.rounds {
+        rounds.round(&state, &path, &plain, round % 2 == 0)?;
     }
     let row = |report: &mut Report, what: &str, unit: &str, pair, target| {
         let what = format!("{} MiB of Postcard: {what}", args.mib);
@@ -67,12 +67,25 @@ fn load(path: &Path) -> Result<Accounts> {
 }
 
 impl Rounds {
-    fn round(&mut self, state: &Accounts, path: &Path, plain: &Path) -> Result<()> {
+    fn round(
+        &mut self,
+        state: &Accounts,
+        path: &Path,
+        plain: &Path,
+        raw_first: bool,
+    ) -> Result<()> {
         let to_sink = || Ok(postcard::to_io(black_box(state), io::sink()).map(|_sink| ())?);
         let (codec, ()) = wall(to_sink)?;
         let bytes = postcard::to_stdvec(state)?;
-        let raw = write_synced(plain, &bytes)?;
-        let (written, memory) = alloc::peak(|| wall(|| write(state, path)));
+        let measure_raw = || write_synced(plain, &bytes);
+        let measure_ours = || alloc::peak(|| wall(|| write(state, path)));
+        let (raw, (written, memory)) = if raw_first {
+            let raw = measure_raw()?;
+            (raw, measure_ours())
+        } else {
+            let ours = measure_ours();
+            (measure_raw()?, ours)
+        };
         let (ours, ()) = written?;
         self.write.push(ours, codec.max(raw));
         self.write_sum.push(ours, codec + raw);

@@ -70,9 +70,13 @@ fn show(slices: &[Slice], checkpoints: u32, report: &mut Report) {
     };
     let (commits, raws) = (all(|slice| &slice.commits), all(|slice| &slice.raw));
     let (typical, raw_typical) = (median(&commits), median(&raws));
-    let quiet = |slice: &&Slice| quantile(&slice.raw.latencies, 1.0) <= 3.0 * raw_typical;
-    let calm: Vec<f64> =
-        slices.iter().filter(quiet).flat_map(|slice| slice.commits.latencies.clone()).collect();
+    let quiet = |slice: &Slice| quantile(&slice.raw.latencies, 1.0) <= 3.0 * raw_typical;
+    // No stall just before these commits, and none just after them.
+    let calm: Vec<f64> = slices
+        .windows(2)
+        .filter(|pair| pair.iter().all(quiet))
+        .flat_map(|pair| pair[0].commits.latencies.clone())
+        .collect();
     let mut row = |what: &str, unit: &str, value: f64, beside: f64, target| {
         let mut pair = Pair::default();
         pair.push(value, beside);

@@ -37,8 +37,8 @@ pub fn run(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> {
     let state = accounts(args.mib << 20, size);
     let (path, plain) = (scratch.path("untorn"), scratch.path("raw"));
     let mut ours = Ours::default();
-    for _ in 0..args.rounds {
-        ours.round(&state, &path, &plain)?;
+    for round in 0..args.rounds {
+        ours.round(&state, &path, &plain, round % 2 == 0)?;
     }
     let name = |what: &str| format!("{} MiB of JSON: {what}", args.mib);
     let row = |report: &mut Report, what: &str, unit: &str, pair, target| {
@@ -63,15 +63,28 @@ struct Ours {
 }
 
 impl Ours {
-    fn round(&mut self, state: &Accounts, path: &Path, plain: &Path) -> Result<()> {
+    fn round(
+        &mut self,
+        state: &Accounts,
+        path: &Path,
+        plain: &Path,
+        raw_first: bool,
+    ) -> Result<()> {
         let to_sink = || Ok(serde_json::to_writer(io::sink(), black_box(state))?);
         let (codec_cpu, (codec, ())) = cpu(|| wall(to_sink))?;
         let bytes = serde_json::to_vec(state)?;
-        let (raw_cpu, raw) = cpu(|| write_synced(plain, &bytes))?;
         let size = bytes.len() + HEADER;
-        drop(bytes);
-        let (written, memory) = alloc::peak(|| cpu(|| wall(|| write(state, path))));
+        let measure_raw = || cpu(|| write_synced(plain, &bytes));
+        let measure_ours = || alloc::peak(|| cpu(|| wall(|| write(state, path))));
+        let ((raw_cpu, raw), (written, memory)) = if raw_first {
+            let raw = measure_raw()?;
+            (raw, measure_ours())
+        } else {
+            let ours = measure_ours();
+            (measure_raw()?, ours)
+        };
         let (ours_cpu, (ours, ())) = written?;
+        drop(bytes);
         self.write.push(ours, codec + raw);
         self.write_cpu.push(ours_cpu, codec_cpu + raw_cpu);
         self.write_memory.push(memory as f64 / MIB, 8.0);
