@@ -66,3 +66,11 @@ pub fn peak<T>(work: impl FnOnce() -> T) -> (T, u64) {
     let value = work();
     (value, u64::try_from(PEAK.get() - before).unwrap_or(0))
 }
+
+/// As [`peak`], above what is kept: what `work` returns is not counted.
+pub fn extra<T>(work: impl FnOnce() -> T) -> (T, u64) {
+    let before = LIVE.get();
+    let (value, peak) = peak(work);
+    let kept = u64::try_from(LIVE.get() - before).unwrap_or(0);
+    (value, peak.saturating_sub(kept))
+}

@@ -109,6 +109,18 @@ pub fn beside<T>(
     })
 }
 
+/// Each twice, in the order a, b, b, a, so that neither finds more often than the other what the one before it left: a memory in
+/// pieces, a disk that is busy. The means of what they return.
+pub fn in_turn<const A: usize, const B: usize>(
+    mut a: impl FnMut() -> Result<[f64; A]>,
+    mut b: impl FnMut() -> Result<[f64; B]>,
+) -> Result<([f64; A], [f64; B])> {
+    let (a1, b1, b2, a2) = (a()?, b()?, b()?, a()?);
+    let a = std::array::from_fn(|n| (a1[n] + a2[n]) / 2.0);
+    let b = std::array::from_fn(|n| (b1[n] + b2[n]) / 2.0);
+    Ok((a, b))
+}
+
 /// Milliseconds on the clock on the wall.
 pub fn wall<T>(work: impl FnOnce() -> Result<T>) -> Result<(f64, T)> {
     let started = Instant::now();

@@ -10,7 +10,7 @@ use untorn::snapshot::{
 };
 
 use crate::args::Args;
-use crate::measure::{cpu, wall};
+use crate::measure::{cpu, in_turn, wall};
 use crate::raw::write_synced;
 use crate::report::{Pair, Report, Target};
 use crate::scratch::Scratch;
@@ -34,8 +34,8 @@ pub fn run(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> {
     let state = accounts(args.mib << 20, size);
     let (path, plain) = (scratch.path("untorn"), scratch.path("raw"));
     let mut rounds = Rounds::default();
-    for round in 0..args.rounds {
-        rounds.round(&state, &path, &plain, round % 2 == 0)?;
+    for _ in 0..args.rounds {
+        rounds.round(&state, &path, &plain)?;
     }
     let row = |report: &mut Report, what: &str, unit: &str, pair, target| {
         let what = format!("{} MiB of Postcard: {what}", args.mib);
@@ -67,42 +67,39 @@ fn load(path: &Path) -> Result<Accounts> {
 }
 
 impl Rounds {
-    fn round(
-        &mut self,
-        state: &Accounts,
-        path: &Path,
-        plain: &Path,
-        raw_first: bool,
-    ) -> Result<()> {
-        let to_sink = || Ok(postcard::to_io(black_box(state), io::sink()).map(|_sink| ())?);
-        let (codec, ()) = wall(to_sink)?;
+    fn round(&mut self, state: &Accounts, path: &Path, plain: &Path) -> Result<()> {
         let bytes = postcard::to_stdvec(state)?;
-        let measure_raw = || write_synced(plain, &bytes);
-        let measure_ours = || alloc::peak(|| wall(|| write(state, path)));
-        let (raw, (written, memory)) = if raw_first {
-            let raw = measure_raw()?;
-            (raw, measure_ours())
-        } else {
-            let ours = measure_ours();
-            (measure_raw()?, ours)
+        let limit = || {
+            let to_sink = || Ok(postcard::to_io(black_box(state), io::sink()).map(|_sink| ())?);
+            Ok([wall(to_sink)?.0, write_synced(plain, &bytes)?])
         };
-        let (ours, ()) = written?;
+        let ours = || {
+            let (written, memory) = alloc::peak(|| wall(|| write(state, path)));
+            Ok([written?.0, memory as f64 / MIB])
+        };
+        let ([codec, raw], [ours, memory]) = in_turn(limit, ours)?;
         self.write.push(ours, codec.max(raw));
         self.write_sum.push(ours, codec + raw);
-        self.write_memory.push(memory as f64 / MIB, 16.0);
-        let (codec, value) = cpu(|| Ok(postcard::from_bytes::<Accounts>(&bytes)?))?;
-        drop((value, bytes));
-        let (raw, bytes) = cpu(|| Ok(std::fs::read(path)?))?;
-        drop(bytes);
-        let (loaded, memory) = alloc::peak(|| cpu(|| load(path)));
-        let (ours, loaded) = loaded?;
-        if loaded != *state {
-            return Err("another state was loaded than was written".into());
-        }
+        self.write_memory.push(memory, 16.0);
+        let limit = || {
+            let (codec, value) = cpu(|| Ok(postcard::from_bytes::<Accounts>(&bytes)?))?;
+            drop(value);
+            let (raw, bytes) = cpu(|| Ok(std::fs::read(path)?))?;
+            drop(bytes);
+            Ok([codec, raw])
+        };
+        let ours = || {
+            let (loaded, memory) = alloc::extra(|| cpu(|| load(path)));
+            let (took, loaded) = loaded?;
+            if loaded != *state {
+                return Err("another state was loaded than was written".into());
+            }
+            Ok([took, memory as f64 / MIB])
+        };
+        let ([codec, raw], [ours, memory]) = in_turn(limit, ours)?;
         self.load.push(ours, codec.max(raw));
         self.load_sum.push(ours, codec + raw);
-        let ((), value) = alloc::peak(|| drop(black_box(loaded.clone())));
-        self.load_memory.push(memory.saturating_sub(value) as f64 / MIB, 16.0);
+        self.load_memory.push(memory, 16.0);
         Ok(())
     }
 }

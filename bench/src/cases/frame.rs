@@ -21,7 +21,7 @@ use serde::de::DeserializeOwned;
 use untorn::snapshot::{SnapshotFsLoader, SnapshotFsWriter, SnapshotLoader, SnapshotWriter};
 
 use crate::args::Args;
-use crate::measure::{cpu, wall};
+use crate::measure::{cpu, in_turn, wall};
 use crate::raw::write_synced;
 use crate::report::{Pair, Report, Target};
 use crate::scratch::Scratch;
@@ -37,8 +37,8 @@ pub fn run(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> {
     let state = accounts(args.mib << 20, size);
     let (path, plain) = (scratch.path("untorn"), scratch.path("raw"));
     let mut ours = Ours::default();
-    for round in 0..args.rounds {
-        ours.round(&state, &path, &plain, round % 2 == 0)?;
+    for _ in 0..args.rounds {
+        ours.round(&state, &path, &plain)?;
     }
     let name = |what: &str| format!("{} MiB of JSON: {what}", args.mib);
     let row = |report: &mut Report, what: &str, unit: &str, pair, target| {
@@ -48,7 +48,7 @@ pub fn run(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> {
     row(report, "CPU of write / of codec + raw", "ms of CPU", &ours.write_cpu, Target::None);
     row(report, "MiB above the state / 8", "MiB", &ours.write_memory, Target::AtMost(1.0));
     row(report, "load / read + from_slice", "ms of CPU", &ours.load, Target::AtMost(1.15));
-    row(report, "load: memory / file", "MiB", &ours.load_memory, Target::None);
+    row(report, "load: memory beside the value / file", "MiB", &ours.load_memory, Target::None);
     drop(state);
     beside_old(args, scratch, report)
 }
@@ -63,47 +63,49 @@ struct Ours {
 }
 
 impl Ours {
-    fn round(
-        &mut self,
-        state: &Accounts,
-        path: &Path,
-        plain: &Path,
-        raw_first: bool,
-    ) -> Result<()> {
-        let to_sink = || Ok(serde_json::to_writer(io::sink(), black_box(state))?);
-        let (codec_cpu, (codec, ())) = cpu(|| wall(to_sink))?;
+    fn round(&mut self, state: &Accounts, path: &Path, plain: &Path) -> Result<()> {
         let bytes = serde_json::to_vec(state)?;
         let size = bytes.len() + HEADER;
-        let measure_raw = || cpu(|| write_synced(plain, &bytes));
-        let measure_ours = || alloc::peak(|| cpu(|| wall(|| write(state, path))));
-        let ((raw_cpu, raw), (written, memory)) = if raw_first {
-            let raw = measure_raw()?;
-            (raw, measure_ours())
-        } else {
-            let ours = measure_ours();
-            (measure_raw()?, ours)
+        let limit = || {
+            let to_sink = || Ok(serde_json::to_writer(io::sink(), black_box(state))?);
+            let (cpu, (codec, raw)) = cpu(|| Ok((wall(to_sink)?.0, write_synced(plain, &bytes)?)))?;
+            Ok([codec + raw, cpu])
         };
-        let (ours_cpu, (ours, ())) = written?;
+        let ours = || {
+            let (written, memory) = alloc::peak(|| cpu(|| wall(|| write(state, path))));
+            let (cpu, (took, ())) = written?;
+            Ok([took, cpu, memory as f64 / MIB])
+        };
+        let ([limit, limit_cpu], [ours, ours_cpu, memory]) = in_turn(limit, ours)?;
         drop(bytes);
-        self.write.push(ours, codec + raw);
-        self.write_cpu.push(ours_cpu, codec_cpu + raw_cpu);
-        self.write_memory.push(memory as f64 / MIB, 8.0);
-        let (plain, theirs) = cpu(|| {
-            let bytes = std::fs::read(path)?;
-            Ok(serde_json::from_slice::<Accounts>(&bytes[HEADER..])?)
-        })?;
-        drop(theirs);
-        let (loaded, memory) = alloc::peak(|| cpu(|| load::<Accounts>(path)));
-        let (ours, loaded) = loaded?;
-        if loaded != *state {
-            return Err("another state was loaded than was written".into());
-        }
-        self.load.push(ours, plain);
-        // The peak holds the file and the value; the value is not the loader's to save.
-        let ((), value) = alloc::peak(|| drop(black_box(loaded.clone())));
-        self.load_memory.push((memory.saturating_sub(value)) as f64 / MIB, size as f64 / MIB);
+        self.write.push(ours, limit);
+        self.write_cpu.push(ours_cpu, limit_cpu);
+        self.write_memory.push(memory, 8.0);
+        let limit = || {
+            let (took, loaded) = cpu(|| {
+                let bytes = std::fs::read(path)?;
+                Ok(serde_json::from_slice::<Accounts>(&bytes[HEADER..])?)
+            })?;
+            same(&loaded, state).map(|()| [took])
+        };
+        let ours = || {
+            let (loaded, memory) = alloc::extra(|| cpu(|| load::<Accounts>(path)));
+            let (took, loaded) = loaded?;
+            same(&loaded, state)?;
+            Ok([took, memory as f64 / MIB])
+        };
+        let ([limit], [ours, memory]) = in_turn(limit, ours)?;
+        self.load.push(ours, limit);
+        self.load_memory.push(memory, size as f64 / MIB);
         Ok(())
     }
+}
+
+fn same<S: PartialEq>(loaded: &S, written: &S) -> Result<()> {
+    if loaded == written {
+        return Ok(());
+    }
+    Err("another state was loaded than was written".into())
 }
 
 fn write<S: Serialize + DeserializeOwned>(state: &S, path: &Path) -> Result<()> {
@@ -124,21 +126,30 @@ fn beside_old(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()>
     let (mut writes, mut loads) = (Pair::default(), Pair::default());
     let (mut write_memory, mut load_memory) = (Pair::default(), Pair::default());
     for _ in 0..args.rounds {
-        let (theirs, their_memory) = alloc::peak(|| wall(|| write_old(&state, &old)));
-        let (ours, our_memory) = alloc::peak(|| wall(|| write(&state, &path)));
-        writes.push(ours?.0, theirs?.0);
-        write_memory.push(our_memory as f64 / MIB, their_memory as f64 / MIB);
-        let (theirs, their_memory) = alloc::peak(|| cpu(|| load_old(&old)));
-        let (theirs, their_state) = theirs?;
-        let same = their_state == state;
-        drop(their_state);
-        let (ours, our_memory) = alloc::peak(|| cpu(|| load::<Snapshot>(&path)));
-        let (ours, our_state) = ours?;
-        if !same || our_state != state {
-            return Err("another state was loaded than was written".into());
-        }
+        let theirs = || {
+            let (took, memory) = alloc::peak(|| wall(|| write_old(&state, &old)));
+            Ok([took?.0, memory as f64 / MIB])
+        };
+        let ours = || {
+            let (took, memory) = alloc::peak(|| wall(|| write(&state, &path)));
+            Ok([took?.0, memory as f64 / MIB])
+        };
+        let ([theirs, their_memory], [ours, our_memory]) = in_turn(theirs, ours)?;
+        writes.push(ours, theirs);
+        write_memory.push(our_memory, their_memory);
+        let theirs = || {
+            let (loaded, memory) = alloc::extra(|| cpu(|| load_old(&old)));
+            let (took, loaded) = loaded?;
+            same(&loaded, &state).map(|()| [took, memory as f64 / MIB])
+        };
+        let ours = || {
+            let (loaded, memory) = alloc::extra(|| cpu(|| load::<Snapshot>(&path)));
+            let (took, loaded) = loaded?;
+            same(&loaded, &state).map(|()| [took, memory as f64 / MIB])
+        };
+        let ([theirs, their_memory], [ours, our_memory]) = in_turn(theirs, ours)?;
         loads.push(ours, theirs);
-        load_memory.push(our_memory as f64 / MIB, their_memory as f64 / MIB);
+        load_memory.push(our_memory, their_memory);
     }
     let name = |what: &str| format!("a state of actionqueue: {what} / its own");
     report.row("frame", &name("write"), "ms", &writes, Target::None);
