@@ -18,7 +18,7 @@ use crate::scratch::Scratch;
 const KEYS: u64 = 1_000_000;
 const THREADS: usize = 16;
 const SIZE: usize = 128;
-const TURNS: usize = 3;
+const TURNS: usize = 8;
 /// Looks between two looks at the clock.
 const CHUNK: u64 = 100;
 
@@ -47,7 +47,7 @@ pub fn run(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> {
     let (mut updates, mut beside_rival) = (Pair::default(), Pair::default());
     let (mut reads, mut peeks) = (Pair::default(), Pair::default());
     let mut shared = Pair::default();
-    let time = args.time(200);
+    let time = args.time(100);
     for _ in 0..args.rounds {
         let before = (journal.stats().log, log.0.stats());
         let mut turns: Vec<Turn<'_>> = vec![
