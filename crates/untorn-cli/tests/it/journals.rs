@@ -254,6 +254,23 @@ fn damage_above_the_snapshot_is_cut_only_as_it_was_named() {
     check(dir, &["journal", "verify", "app"], 0);
 }
 
+/// Rot in the very frame that the newest snapshot ends with: the log cannot be read from there.
+#[test]
+fn nothing_is_cut_at_the_event_that_a_snapshot_ends_with() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path();
+    journal(dir);
+    let (path, frame) = place(dir, 80);
+    flip(&path, frame + 60);
+    let before = fs::read(&path).unwrap();
+    assert!(check(dir, &["journal", "verify", "app"], 4).contains("an open refuses"));
+    for more in [&[][..], &["--truncate", "--yes", "--accept-loss", "80..100"]] {
+        let said = complaint(dir, &[&["recover", "app"], more].concat(), 4);
+        assert!(said.contains("nothing can be cut") && said.contains("snapshot 80"), "{said}");
+    }
+    assert_eq!(fs::read(&path).unwrap(), before);
+}
+
 #[test]
 fn a_damaged_snapshot_costs_nothing_while_there_is_an_older_one() {
     let home = tempfile::tempdir().unwrap();

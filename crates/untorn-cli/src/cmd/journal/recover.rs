@@ -130,7 +130,7 @@ fn damaged(
     let base = found.snapshots.last().map_or(0, |info| info.seq);
     if last < base || (base == 0 && view.first_seq() > 1) {
         let what = format!(
-            "a cut would lose what snapshot {base} needs, so that nothing can be cut; take the journal from an exported artifact; \
+            "a cut would lose the event that snapshot {base} ends with, so that nothing can be cut; take the journal from an exported artifact; \
              nothing was changed; {damage}"
         );
         return Err(Failure::new(ErrorKind::Damaged, path, what));

@@ -158,8 +158,21 @@ fn reason(message: &str) -> String {
     parts.collect::<Vec<_>>().join("; ").trim_start_matches("damaged: ").to_owned()
 }
 
+/// Looks again where an owner lives: one that drops segments as fast as they are read makes a sound log look damaged.
+fn look(dir: &Path) -> Result<JournalReport> {
+    const LOOKS: u32 = 4;
+    for _ in 1..LOOKS {
+        let report = journal::verify(dir)?;
+        let lives = || untorn::holder(dir).is_ok_and(|h| h.is_some_and(|h| h.alive != Some(false)));
+        if report.is_sound() || !lives() {
+            return Ok(report);
+        }
+    }
+    Ok(journal::verify(dir)?)
+}
+
 pub(in crate::cmd) fn verify(dir: &Path, out: &mut Out) -> Result<u8> {
-    let verified = Verified::of(dir, &journal::verify(dir)?);
+    let verified = Verified::of(dir, &look(dir)?);
     if out.json() {
         out.value(&verified)?;
     } else {
