@@ -18,6 +18,8 @@ stdout has data, stderr has talk. With --json both are JSON; an error is one obj
 const CONVERT: &str = "Pairs of --from and --to:
   actionqueue-wal  log    the events of a write-ahead log of actionqueue-storage 0.1, version 5, each a
                           record with the bytes that postcard made of it
+  actionqueue-snapshot  snapshot
+                          the state in a snapshot of the same program, version 4, if its checksum holds
 
 The source is not changed; its writer must not be running. The new store appears whole, and durable, or
 not at all. A torn record at the source's end, which nobody was told of, is left out and said; damage is refused,
@@ -25,6 +27,7 @@ and so are sequences that leave numbers out, or do not begin with 1, unless --al
 
 Example:
   untorn convert --from actionqueue-wal old.wal --to log events
+  untorn convert --from actionqueue-snapshot state --to snapshot state.snap --layout blocks
 
 Exit codes: 0 converted; 2 no such pair; 3 there is no source; 4 the source is damaged, or has gaps; 10 it is
 something else, or of a newer version; 12 DEST exists; 74 disk full or failing.";
@@ -72,6 +75,18 @@ Examples:
   untorn snap verify settings.snap && echo sound"
     )]
     Snap(SnapCommand),
+    /// Read, follow, verify and import a journal
+    #[command(
+        subcommand,
+        after_long_help = "A journal is the events of a program in a log, and snapshots of the state that they make. To export one, or
+to make a checkpoint, takes the program whose state it is: these are functions of the library, not commands.
+
+Examples:
+  untorn journal stats app                     what it is, how large, and who owns it
+  untorn journal tail app -f --json            events as they come
+  untorn journal verify app && echo sound"
+    )]
+    Journal(JournalCommand),
     /// Measure what this disk can do
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -147,7 +162,7 @@ pub(crate) struct Get {
 /// Say what a file or directory is, and in what state
 #[derive(Debug, Args)]
 #[command(
-    after_long_help = "Tells a log, its parts, a snapshot, an artifact, a quarantine and what is unfinished from a plain file or
+    after_long_help = "Tells a log, its parts, a journal, a snapshot, an artifact, a quarantine and what is unfinished from a plain file or
 directory. Reads only, also while an owner works on it.
 
 Example:
@@ -165,7 +180,8 @@ pub(crate) struct Inspect {
 #[derive(Debug, Args)]
 #[command(
     after_long_help = "A torn tail, as a crash leaves it, is no damage: nobody was told that it was written, and the next
-owner heals it. Damage is what was acknowledged and does not verify. An artifact is verified by its manifest.
+owner heals it. Damage is what was acknowledged and does not verify. An artifact is verified by its manifest,
+a journal as `untorn journal verify` does.
 
 Example:
   untorn verify events && echo sound
@@ -187,16 +203,22 @@ lost, and does nothing without --yes. A copy of what is cut is kept in the store
 --truncate keeps what precedes the damage. --salvage writes every record that can be proven to be good,
 around the damage, into a new log with new numbers, and leaves the old one as it is.
 
+Of a journal, damage that a snapshot covers costs nothing: it is not read, and not cut. Damage above the
+newest snapshot that verifies is cut only if --accept-loss names the events that would be lost. A journal is not
+salvaged, since no state can be made of events with a hole between them.
+
 Examples:
   untorn recover events                                  heal, or say what is wrong
   untorn recover events --truncate --yes
   untorn recover events --salvage events.new --yes
+  untorn recover app --truncate --yes --accept-loss 51200..53000
 
 Exit codes: 0 sound or healed; 4 damage, and nothing was changed; 5 done, but records were lost;
-10 not a log; 11 its owner lives; 12 OUT exists."
+10 not a log or journal; 11 its owner lives; 12 OUT exists, --accept-loss names something else than what
+would be lost, or it cannot be done to a journal."
 )]
 pub(crate) struct Recover {
-    /// The log's directory
+    /// The directory of the log or journal
     pub(crate) path: PathBuf,
     /// Cut the log where the damage begins
     #[arg(long, conflicts_with = "salvage")]
@@ -207,6 +229,9 @@ pub(crate) struct Recover {
     /// Do it, not only say it
     #[arg(long)]
     pub(crate) yes: bool,
+    /// The events of a journal that may be lost, first and last
+    #[arg(long, value_name = "A..B", value_parser = seq_range, requires = "truncate")]
+    pub(crate) accept_loss: Option<(u64, u64)>,
 }
 
 /// Turn a file of another program into a store
@@ -226,6 +251,9 @@ pub(crate) struct Convert {
     /// Accept that sequences leave numbers out; the new store numbers its records without gaps
     #[arg(long)]
     pub(crate) allow_gaps: bool,
+    /// How a snapshot lies in its file: `frame`, as it did, or `blocks`
+    #[arg(long, value_name = "NAME", value_parser = ["frame", "blocks"])]
+    pub(crate) layout: Option<String>,
 }
 
 /// Remove the temporaries that dead writers left in a directory
@@ -333,13 +361,20 @@ Exit codes: 0 printed; 3 there is nothing; 4 damage; 10 not a log; 12 --from lie
 pub(crate) struct Cat {
     /// The log's directory
     pub(crate) dir: PathBuf,
-    /// The first record
+    #[command(flatten)]
+    pub(crate) range: Range,
+}
+
+/// What to print, and how.
+#[derive(Debug, Args)]
+pub(crate) struct Range {
+    /// The first number
     #[arg(long, value_name = "SEQ")]
     pub(crate) from: Option<u64>,
-    /// The last record
+    /// The last number
     #[arg(long, value_name = "SEQ")]
     pub(crate) to: Option<u64>,
-    /// Print the number and a tab before each record
+    /// Print the number and a tab before each
     #[arg(long)]
     pub(crate) seq: bool,
     /// Also what nothing vouches for yet: a power cut may take it back
@@ -359,13 +394,23 @@ Exit codes: as of `untorn log cat`; Ctrl-C ends -f with 0.")]
 pub(crate) struct Tail {
     /// The log's directory
     pub(crate) dir: PathBuf,
-    /// Go on as records come
+    #[command(flatten)]
+    pub(crate) last: Last,
+}
+
+/// How much of the end to print, and how.
+#[derive(Debug, Args)]
+pub(crate) struct Last {
+    /// Go on as more come
     #[arg(short, long)]
     pub(crate) follow: bool,
     /// How many
     #[arg(short, long, default_value_t = 10, value_name = "N")]
     pub(crate) number: u64,
-    /// Print the number and a tab before each record
+    /// Begin with this number, instead of the last few
+    #[arg(long, value_name = "SEQ", conflicts_with = "number")]
+    pub(crate) from: Option<u64>,
+    /// Print the number and a tab before each
     #[arg(long)]
     pub(crate) seq: bool,
     /// Also what nothing vouches for yet: a power cut may take it back
@@ -481,6 +526,90 @@ pub(crate) struct SnapGet {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum JournalCommand {
+    /// Print the events of a journal, each with a newline
+    #[command(
+        after_long_help = "What stands in the log: events that a checkpoint dropped are in no file any more. JSON and raw bytes are
+printed as they are, events in other codecs in hex. With --json each event is an object with `seq`, `version` and
+`event`, or `utf8` or `hex` where it is no JSON. How it works beside a living owner, and what --written adds, is
+explained at `untorn log cat`.
+
+If a snapshot covers damage to the log, events above that snapshot are printed with --from.
+
+Examples:
+  untorn journal cat app --from 100 --to 200
+  untorn journal cat app --json | jq -c 'select(.event.user == \"ann\")'
+
+Exit codes: 0 printed; 3 there is nothing; 4 damage; 10 not a journal; 12 --from lies below the oldest event."
+    )]
+    Cat {
+        /// The journal's directory
+        dir: PathBuf,
+        #[command(flatten)]
+        range: Range,
+    },
+    /// Print the last events of a journal, and those to come
+    #[command(after_long_help = "Events are printed as `untorn journal cat` does.
+
+Examples:
+  untorn journal tail app -n 3
+  untorn journal tail app -f --from 88210 --json
+
+Exit codes: as of `untorn journal cat`; Ctrl-C ends -f with 0.")]
+    Tail {
+        /// The journal's directory
+        dir: PathBuf,
+        #[command(flatten)]
+        last: Last,
+    },
+    /// Check every byte of a journal, and change none
+    #[command(
+        after_long_help = "Needs no program: nothing is decoded. Says of each snapshot and of the log whether it is sound, and
+whether its program finds the exact state when it opens the journal: damage to the log that a snapshot covers, and a
+damaged snapshot beside an older one, cost nothing. A torn tail, as a crash leaves it, is no damage.
+
+Example:
+  untorn journal verify app && echo sound
+
+Exit codes: 0 all is sound; 3 there is nothing; 4 damage, with file and offset; 10 not a journal, or of a
+newer version."
+    )]
+    Verify {
+        /// The journal's directory
+        dir: PathBuf,
+    },
+    /// Say what a journal is of, how large it is, and who owns it
+    #[command(after_long_help = "Reads headers, and the log above the newest snapshot.
+
+Example:
+  untorn journal stats app --json | jq .last_seq
+
+Exit codes: 0 told; 3 there is nothing; 4 it is damaged (what can be told is printed); 10 not a journal, or of
+a newer version.")]
+    Stats {
+        /// The journal's directory
+        dir: PathBuf,
+    },
+    /// Make a journal of an artifact that a program exported
+    #[command(
+        after_long_help = "Every file is compared with the manifest while it is copied, and the copy verified as a journal, before it gets
+its name: DIR is there whole and durable, or not at all. The artifact stays as it is.
+
+Example:
+  untorn journal import backup/monday app
+
+Exit codes: 0 imported and durable; 3 there is no artifact; 4 a file is not what the manifest says; 10 it is
+no artifact of a journal, or of a newer version; 12 DIR exists; 74 disk full or failing."
+    )]
+    Import {
+        /// The artifact
+        artifact: PathBuf,
+        /// The new journal; missing, or an empty directory
+        dir: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum BenchCommand {
     /// Time the syncs of a disk, and what sharing them gains
     #[command(
@@ -527,8 +656,8 @@ pub(crate) struct Prove {
     /// Where to work: a fresh directory in it is used, and removed if nothing failed
     #[arg(default_value = ".")]
     pub(crate) dir: PathBuf,
-    /// Only this store: log, file, snapshot
-    #[arg(long = "store", value_name = "NAME", value_parser = ["log", "file", "snapshot"])]
+    /// Only this store: log, file, snapshot, journal
+    #[arg(long = "store", value_name = "NAME", value_parser = ["log", "file", "snapshot", "journal"])]
     pub(crate) stores: Vec<String>,
     /// How many SIGKILLs
     #[arg(long, value_name = "N")]
@@ -564,6 +693,16 @@ pub(crate) struct ProveChild {
     pub(crate) seed: u64,
     #[arg(long)]
     pub(crate) round: u32,
+}
+
+/// `A..B`, both of them meant.
+fn seq_range(text: &str) -> Result<(u64, u64), String> {
+    let ends =
+        text.split_once("..").map(|(a, b)| (a.parse(), b.strip_prefix('=').unwrap_or(b).parse()));
+    match ends {
+        Some((Ok(first), Ok(last))) if first <= last => Ok((first, last)),
+        _ => Err("not a range of numbers such as 51200..53000".to_owned()),
+    }
 }
 
 fn octal(text: &str) -> Result<u32, String> {

@@ -6,6 +6,7 @@ use serde::Serialize;
 use untorn::ErrorKind;
 use untorn::journal::wal::{ConvertReport, OldTail, OldWalOptions, convert_old_wal};
 
+use super::snap;
 use crate::args::Convert;
 use crate::exit::{Failure, Result, code};
 use crate::out::{Out, count, size};
@@ -17,7 +18,10 @@ struct Pair {
     run: fn(&Convert, &mut Out) -> Result<u8>,
 }
 
-const PAIRS: &[Pair] = &[Pair { from: "actionqueue-wal", to: "log", run: wal_to_log }];
+const PAIRS: &[Pair] = &[
+    Pair { from: "actionqueue-wal", to: "log", run: wal_to_log },
+    Pair { from: "actionqueue-snapshot", to: "snapshot", run: snapshot_to_snapshot },
+];
 
 pub(crate) fn convert(args: &Convert, out: &mut Out) -> Result<u8> {
     let Some(pair) = PAIRS.iter().find(|pair| (pair.from, pair.to) == (&*args.from, &*args.to))
@@ -67,7 +71,23 @@ impl Converted {
     }
 }
 
+/// An option that says nothing about this pair is a mistake of who gave it.
+fn refuse_option(given: bool, name: &str, args: &Convert) -> Result<()> {
+    if !given {
+        return Ok(());
+    }
+    let what = format!("{name} says nothing about --from {} --to {}", args.from, args.to);
+    Err(Failure::plain(ErrorKind::InvalidInput, what))
+}
+
+/// The old form is a frame of version 4 with JSON in it, as the library writes them.
+fn snapshot_to_snapshot(args: &Convert, out: &mut Out) -> Result<u8> {
+    refuse_option(args.allow_gaps, "--allow-gaps", args)?;
+    snap::copy(&args.source, &args.dest, args.layout.as_deref() == Some("blocks"), out)
+}
+
 fn wal_to_log(args: &Convert, out: &mut Out) -> Result<u8> {
+    refuse_option(args.layout.is_some(), "--layout", args)?;
     let options = OldWalOptions::new().allow_gaps(args.allow_gaps);
     let report = convert_old_wal(&args.source, &args.dest, &options)?;
     let converted = Converted::of(&report);

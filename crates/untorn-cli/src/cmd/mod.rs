@@ -14,6 +14,7 @@ mod cat;
 mod convert;
 mod file;
 mod inspect;
+mod journal;
 mod json;
 mod recover;
 mod segments;
@@ -37,8 +38,13 @@ pub(crate) fn run(command: Command, out: &mut Out) -> Result<u8> {
         Command::Who(args) => store::who(&args.path, out),
         Command::Probe(args) => store::probe(&args.dir, out),
         Command::Log(LogCommand::Append(args)) => append::append(&args, out),
-        Command::Log(LogCommand::Cat(args)) => cat::cat(&args, out),
-        Command::Log(LogCommand::Tail(args)) => cat::tail(&args, out),
+        Command::Log(LogCommand::Cat(args)) => {
+            cat::cat(&cat::Source::log(&args.dir), &args.range, out)
+        }
+        Command::Log(LogCommand::Tail(args)) => {
+            cat::tail(&cat::Source::log(&args.dir), &args.last, out)
+        }
+        Command::Journal(command) => journal::run(command, out),
         Command::Log(LogCommand::Inspect { dir }) => segments::show(&dir, out),
         Command::Log(LogCommand::Truncate(args)) => store::truncate(&args, out),
         Command::Snap(SnapCommand::Show(args)) => snap::show(&args.file, args.frame_version, out),

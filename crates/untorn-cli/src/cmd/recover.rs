@@ -7,6 +7,7 @@ use untorn::fs::{Fs as _, OsFs, Rename, SyncSite};
 use untorn::log::{Healed, Log, LogOptions, SalvageReport};
 use untorn::{Error, ErrorKind, OnDamage};
 
+use super::journal;
 use super::store::must_be_a_log;
 use crate::args::Recover;
 use crate::exit::{Failure, Result, code};
@@ -14,19 +15,42 @@ use crate::out::{Out, count};
 
 /// What was done, or with `done` false what would be.
 #[derive(Serialize)]
-struct Report {
+pub(super) struct Report {
     action: &'static str,
-    done: bool,
-    first_seq: u64,
-    last_seq: u64,
-    lost: Option<(u64, u64)>,
-    quarantine: Vec<PathBuf>,
-    message: String,
+    pub(super) done: bool,
+    pub(super) first_seq: u64,
+    pub(super) last_seq: u64,
+    pub(super) lost: Option<(u64, u64)>,
+    pub(super) quarantine: Vec<PathBuf>,
+    pub(super) message: String,
+}
+
+impl Report {
+    /// Done, and nothing else is known yet.
+    pub(super) fn new(action: &'static str) -> Self {
+        Self {
+            action,
+            done: true,
+            first_seq: 0,
+            last_seq: 0,
+            lost: None,
+            quarantine: Vec::new(),
+            message: String::new(),
+        }
+    }
 }
 
 pub(crate) fn recover(args: &Recover, out: &mut Out) -> Result<u8> {
     let path = &*args.path;
     must_be_a_log(path)?;
+    if journal::is_journal(path) {
+        return journal::recover(args, out);
+    }
+    journal::refuse_its_log(path)?;
+    if args.accept_loss.is_some() {
+        let what = "--accept-loss is of journals; a log says without it what --truncate would keep";
+        return Err(Failure::new(ErrorKind::Precondition, path, what));
+    }
     if let Some(to) = &args.salvage {
         return salvage(path, to, args.yes, out);
     }
@@ -119,7 +143,7 @@ fn damaged(args: &Recover, error: Error, out: &mut Out) -> Result<u8> {
     Ok(code::DAMAGE)
 }
 
-fn say(out: &mut Out, report: &Report) -> Result<u8> {
+pub(super) fn say(out: &mut Out, report: &Report) -> Result<u8> {
     if out.json() {
         out.value(report)?;
     } else {

@@ -198,6 +198,32 @@ pub(crate) fn put(args: &SnapPut, out: &mut Out) -> Result<u8> {
     Ok(code::OK)
 }
 
+/// A new snapshot with the value of an old one.
+pub(super) fn copy(source: &Path, dest: &Path, blocks: bool, out: &mut Out) -> Result<u8> {
+    let found = loader(source, VERSION).load_bytes()?.ok_or_else(|| missing(source))?;
+    if !json::is_json(found.as_bytes()) {
+        let what = "its checksum holds, but its payload is no JSON";
+        return Err(Failure::new(ErrorKind::NotOurs, source, what));
+    }
+    let layout = if blocks { Layout::Blocks } else { Layout::Frame };
+    let options = SnapshotOptions::with_codec(JsonText).layout(layout);
+    let mut writer = SnapshotFsWriter::with(dest, options)?;
+    writer.write(&found.as_bytes().to_vec())?;
+    writer.close()?;
+    let payload_bytes = found.as_bytes().len();
+    if out.json() {
+        out.value(&Done { path: dest, layout: layout.name(), payload_bytes })?;
+    } else {
+        let bytes = size(payload_bytes as u64);
+        out.line(format_args!(
+            "{}: a snapshot of {bytes}, layout {}",
+            dest.display(),
+            layout.name()
+        ))?;
+    }
+    Ok(code::OK)
+}
+
 /// All of stdin, unless a signal comes before its end.
 fn stdin(path: &Path) -> Result<Vec<u8>> {
     let input = input::open()?;

@@ -53,6 +53,9 @@ pub(crate) fn verify(path: &Path, out: &mut Out) -> Result<u8> {
     if is_artifact(path) {
         return verify_artifact(path, out);
     }
+    if super::journal::is_journal(path) {
+        return super::journal::verify(path, out);
+    }
     let reader = Log::open_read_only(path, LogOptions::new())?;
     let report = reader.report();
     let verified = Verified {

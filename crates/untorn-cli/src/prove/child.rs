@@ -33,13 +33,14 @@ pub(crate) fn run(args: &ProveChild) -> Result<u8> {
     let writing = match args.store.as_str() {
         "log" => log(args),
         "snapshot" => snapshots(args),
+        "journal" => super::child_journal::run(args),
         _ => files(args),
     };
     writing.map(|()| code::OK)
 }
 
 /// Says what was acknowledged; false if nobody listens any more.
-fn tell(writer: u32, counter: u64, seq: u64) -> bool {
+pub(super) fn tell(writer: u32, counter: u64, seq: u64) -> bool {
     let line = format!("a {writer} {counter} {seq}\n");
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush()).is_ok()
@@ -49,13 +50,13 @@ pub(super) fn log_options() -> LogOptions {
     LogOptions::new().owner(*b"PROV").segment_bytes(SEGMENT)
 }
 
-fn on_threads(write: impl Fn(u32) -> Result<(), Error> + Sync) -> Result<()> {
+pub(super) fn on_threads(write: impl Fn(u32) -> Result<()> + Sync) -> Result<()> {
     thread::scope(|scope| {
         let write = &write;
         let writers: Vec<_> =
             (0..WRITERS).map(|writer| scope.spawn(move || write(writer))).collect();
         writers.into_iter().try_for_each(|writer| match writer.join() {
-            Ok(done) => done.map_err(Failure::from),
+            Ok(done) => done,
             Err(_) => Err(Failure::plain(untorn::ErrorKind::Failed, "a writing thread panicked")),
         })
     })
@@ -63,7 +64,7 @@ fn on_threads(write: impl Fn(u32) -> Result<(), Error> + Sync) -> Result<()> {
 
 fn log(args: &ProveChild) -> Result<()> {
     let (log, _report) = Log::open(args.dir.join("log"), log_options())?;
-    on_threads(|writer| write_log(&log, args, writer))
+    on_threads(|writer| Ok(write_log(&log, args, writer)?))
 }
 
 fn write_log(log: &Log, args: &ProveChild, writer: u32) -> Result<(), Error> {
@@ -121,7 +122,7 @@ fn write_log(log: &Log, args: &ProveChild, writer: u32) -> Result<(), Error> {
 
 fn files(args: &ProveChild) -> Result<()> {
     let dir = args.dir.join("file");
-    on_threads(|writer| write_files(&dir, args, writer))
+    on_threads(|writer| Ok(write_files(&dir, args, writer)?))
 }
 
 fn write_files(dir: &Path, args: &ProveChild, writer: u32) -> Result<(), Error> {
@@ -158,7 +159,7 @@ fn write_files(dir: &Path, args: &ProveChild, writer: u32) -> Result<(), Error> 
 
 fn snapshots(args: &ProveChild) -> Result<()> {
     let dir = args.dir.join("snapshot");
-    on_threads(|writer| write_snapshots(&dir, args, writer))
+    on_threads(|writer| Ok(write_snapshots(&dir, args, writer)?))
 }
 
 /// Both layouts in turn; the last write of each fourth was preceded by one that it replaces, and by a sync of that.

@@ -1,5 +1,7 @@
 //! Content that says what it is: derived from seed, round, writer and counter, so that whoever finds it can tell whether it is whole.
 
+use serde::{Deserialize, Serialize};
+
 /// Splitmix: small, seeded, good enough to choose moments and bytes.
 #[derive(Clone, Debug)]
 pub(super) struct Rng(u64);
@@ -24,7 +26,7 @@ impl Rng {
 }
 
 /// What a piece of content is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Key {
     /// The child process that wrote it.
     pub(super) round: u32,
@@ -35,6 +37,18 @@ pub(super) struct Key {
     /// Which part of a batch it is, and of how many; 0 of 1 for a single one.
     pub(super) part: u32,
     pub(super) parts: u32,
+}
+
+impl Key {
+    /// Whether the record after this one shows that a batch is not whole.
+    pub(super) const fn breaks_batch(&self, next: &Self) -> bool {
+        let goes_on = self.part + 1 < self.parts;
+        let continues = next.part == self.part + 1
+            && next.parts == self.parts
+            && next.writer == self.writer
+            && next.round == self.round;
+        (goes_on || next.part > 0) && !continues
+    }
 }
 
 const MAGIC: &[u8; 8] = b"untproof";

@@ -32,6 +32,8 @@ pub(super) struct Findings {
     pub(super) kills: u64,
     /// Kills before the first acknowledgement: mostly inside the recovery of the kill before.
     pub(super) early_kills: u64,
+    /// Kills in the middle of a checkpoint, where the store makes any.
+    pub(super) in_checkpoint: u64,
     /// Second owners that were refused while the first was stopped.
     pub(super) refused: u64,
     /// What was acknowledged and is not there.

@@ -124,7 +124,7 @@ fn in_order(there: &BTreeMap<u64, Key>, found: &mut Findings) {
         if let Some((at, previous)) = before {
             if seq != at + 1 {
                 found.lose(&format!("records {} to {} are missing", at + 1, seq - 1));
-            } else if batch_breaks(&previous, &key) {
+            } else if previous.breaks_batch(&key) {
                 found.tear(&format!(
                     "record {seq}, {key:?}, follows {previous:?}: a batch is not whole"
                 ));
@@ -135,13 +135,4 @@ fn in_order(there: &BTreeMap<u64, Key>, found: &mut Findings) {
     if let Some((seq, key)) = before.filter(|(_, key)| key.part + 1 < key.parts) {
         found.tear(&format!("the last record {seq}, {key:?}, lacks the rest of its batch"));
     }
-}
-
-const fn batch_breaks(previous: &Key, key: &Key) -> bool {
-    let goes_on = previous.part + 1 < previous.parts;
-    let continues = key.part == previous.part + 1
-        && key.parts == previous.parts
-        && key.writer == previous.writer
-        && key.round == previous.round;
-    (goes_on || key.part > 0) && !continues
 }

@@ -19,12 +19,15 @@ use crate::input;
 use crate::out::{Out, count, whole};
 
 mod child;
+mod child_journal;
 mod content;
 mod kill;
 mod kill_file;
+mod kill_journal;
 mod kill_log;
 mod kill_snapshot;
 mod live;
+mod memory;
 mod report;
 mod speed;
 
@@ -240,6 +243,7 @@ fn prove_all(args: &Prove, run: &Run, out: &Out) -> Result<Vec<Proven>> {
                 Store::Log => speed::log(&run.dir, effort.turn)?,
                 Store::File => speed::file(&run.dir, effort.turn)?,
                 Store::Snapshot => speed::snapshot(&run.dir, effort.turn)?,
+                Store::Journal => speed::journal(&run.dir, effort.turn)?,
                 _ => return Err(unknown(store)),
             };
             bar.finish_and_clear();
@@ -288,6 +292,10 @@ fn kill_store(store: Store, run: &Run, limits: Limits, live: &Live) -> Result<Fi
         }
         Store::Snapshot => {
             let mut victim = kill_snapshot::SnapshotVictim::new(&run.dir, run.seed)?;
+            kill::run(&mut victim, &run.dir, run.seed, limits, progress)
+        }
+        Store::Journal => {
+            let mut victim = kill_journal::JournalVictim::new(&run.dir, run.seed);
             kill::run(&mut victim, &run.dir, run.seed, limits, progress)
         }
         _ => return Err(unknown(store)),
@@ -431,6 +439,9 @@ struct JsonStore<'a> {
     violations: u64,
     synced_per_s: u64,
     ratio_to_raw: f64,
+    /// What a log alone does, for a store that is made of one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log_per_s: Option<u64>,
     /// Only if something failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     evidence: Option<&'a Path>,
@@ -447,8 +458,9 @@ impl<'a> Json<'a> {
             crash_states: proven.explored.crash_states,
             faults: proven.explored.faults,
             violations: proven.violations(),
-            synced_per_s: whole(proven.speed.synced_per_s),
+            synced_per_s: whole(proven.speed.synced),
             ratio_to_raw: (proven.speed.ratio() * 1000.0).round() / 1000.0,
+            log_per_s: proven.speed.log.map(whole),
             evidence: proven.evidence.as_deref(),
         };
         let stores = run.stores.iter().map(store).collect();
@@ -479,8 +491,8 @@ fn print(run: &Run, args: &Prove, out: &mut Out) -> Result<()> {
     for proven in &run.stores {
         let Findings { acknowledged, kills, lost, torn, .. } = &proven.kills;
         let explored = &proven.explored;
-        let (speed, ratio) = if proven.speed.raw_per_s > 0.0 {
-            (count(whole(proven.speed.synced_per_s)), format!("{:.2}", proven.speed.ratio()))
+        let (speed, ratio) = if proven.speed.raw > 0.0 {
+            (count(whole(proven.speed.synced)), format!("{:.2}", proven.speed.ratio()))
         } else {
             ("-".to_owned(), "-".to_owned())
         };
@@ -497,6 +509,12 @@ fn print(run: &Run, args: &Prove, out: &mut Out) -> Result<()> {
             speed,
             ratio
         ))?;
+    }
+    for proven in &run.stores {
+        if let Some(log) = proven.speed.log {
+            let (name, log) = (proven.store.name(), count(whole(log)));
+            out.line(format_args!("{name}: updates of 4 threads; those of a log alone: {log}/s"))?;
+        }
     }
     let seconds = run.elapsed.as_secs_f64();
     if run.ok() {

@@ -158,14 +158,18 @@ fn matrix(page: &mut Page, run: &Run) {
         });
         row(page, run, "killed before its first acknowledgement", |p| {
             let within = match p.store {
-                Store::Log => "mostly inside recovery",
+                Store::Log | Store::Journal => "mostly inside recovery",
                 _ => "",
             };
             Some((p.kills.early_kills, !p.kills.failed(), within.to_owned()))
         });
+        row(page, run, "killed in the middle of a checkpoint", |p| match p.store {
+            Store::Journal => Some((p.kills.in_checkpoint, !p.kills.failed(), String::new())),
+            _ => None,
+        });
         row(page, run, "owner stopped, another process tried to take its place", |p| {
             let refused = match p.store {
-                Store::Log => "refused: Locked",
+                Store::Log | Store::Journal => "refused: Locked",
                 _ => "temporaries left alone",
             };
             Some((p.kills.refused, !p.kills.failed(), refused.to_owned()))
@@ -234,25 +238,27 @@ fn row(
 fn throughput(page: &mut Page, run: &Run) {
     const LEFT: f64 = 190.0;
     const ROOM: f64 = 420.0;
-    let measured: Vec<&Proven> = run.stores.iter().filter(|p| p.speed.raw_per_s > 0.0).collect();
+    const BAR: f64 = 30.0;
+    let measured: Vec<&Proven> = run.stores.iter().filter(|p| p.speed.raw > 0.0).collect();
     if measured.is_empty() {
         return;
     }
-    page.add("<h2>Throughput</h2>\n<p class=\"soft\">Synced writes a second, one writer that waits for each: medians of turns.");
+    page.add("<h2>Throughput</h2>\n<p class=\"soft\">Synced writes a second, one writer that waits for each, of the journal four: medians of turns.");
     if run.tmpfs {
         page.add(" This directory is in memory, so that the figures say nothing about a disk.");
     }
-    let height = measured.len() * 84 + 4;
+    let bars = |proven: &&Proven| if proven.speed.log.is_some() { 3.0 } else { 2.0 };
+    let height: f64 = measured.iter().map(|proven| bars(proven) * BAR + 24.0).sum();
     page.add(&format!(
         "</p>\n<div class=\"card\"><svg viewBox=\"0 0 880 {height}\" role=\"img\" aria-label=\"throughput\">\n"
     ));
     let mut top = 0.0_f64;
     for proven in measured {
         let speed = &proven.speed;
-        let most = speed.synced_per_s.max(speed.raw_per_s);
         let (what, raw) = match proven.store {
             Store::Log => ("append, 128 bytes", "write and fdatasync"),
             Store::Snapshot => ("snapshot, 4 KiB", "write, sync, rename, sync"),
+            Store::Journal => ("update, 128 bytes", "write and fdatasync, four a sync"),
             _ => ("replace, 4 KiB", "write, sync, rename, sync"),
         };
         page.add(&format!(
@@ -262,10 +268,13 @@ fn throughput(page: &mut Page, run: &Run) {
             top + 52.0,
             speed.ratio()
         ));
-        for (class, label, value, y) in [
-            ("ours", what, speed.synced_per_s, top + 14.0),
-            ("raw", raw, speed.raw_per_s, top + 44.0),
-        ] {
+        let mut bars = vec![("ours", what, speed.synced), ("raw", raw, speed.raw)];
+        if let Some(log) = speed.log {
+            bars.insert(1, ("raw", "append to a log alone", log));
+        }
+        let most = bars.iter().map(|(_, _, value)| *value).fold(1.0, f64::max);
+        let mut y = top + 14.0;
+        for (class, label, value) in bars {
             let width = (value / most * ROOM).max(1.0);
             page.add(&format!(
                 "<rect class=\"{class}\" x=\"{LEFT:.0}\" y=\"{y:.0}\" width=\"{width:.1}\" height=\"22\" rx=\"4\"/>\
@@ -274,8 +283,9 @@ fn throughput(page: &mut Page, run: &Run) {
                 y + 16.0,
                 count(whole(value))
             ));
+            y += BAR;
         }
-        top += 84.0;
+        top = y + 10.0;
     }
     page.add("</svg></div>\n");
 }

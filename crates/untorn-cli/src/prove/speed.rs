@@ -1,30 +1,37 @@
-//! Throughput beside the raw limit: the same bytes by the system calls alone, in turns, so that a busy disk is unfair to both.
+//! Throughput beside the raw limit: the same bytes by the system calls alone, in turns, so that a busy disk is unfair to all.
 
+use std::convert::Infallible;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use untorn::codec::Raw;
+use untorn::journal::{Journal, JournalOptions, Machine};
 use untorn::log::{Log, LogOptions};
 use untorn::snapshot::{SnapshotFsWriter, SnapshotOptions, SnapshotWriter as _};
 
+use super::child::WRITERS;
 use crate::cmd::zero_fill;
 use crate::exit::{Failure, Result};
 use crate::input;
 use crate::out::real;
 
-/// Medians over the rounds.
+/// Writes a second: medians over the rounds.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Speed {
-    pub(super) synced_per_s: f64,
-    pub(super) raw_per_s: f64,
+    pub(super) synced: f64,
+    pub(super) raw: f64,
+    /// Of a store that is made of a log: what that log does alone, with as many writers.
+    pub(super) log: Option<f64>,
 }
 
 impl Speed {
     pub(super) fn ratio(&self) -> f64 {
-        if self.raw_per_s > 0.0 { self.synced_per_s / self.raw_per_s } else { 0.0 }
+        if self.raw > 0.0 { self.synced / self.raw } else { 0.0 }
     }
 }
 
@@ -34,28 +41,92 @@ const RECORD: usize = 128;
 const FRAME: usize = 48 + 4 + RECORD + 4;
 const FILE: usize = 4096;
 
+/// Writes and syncs the same bytes again and again, into a file that was filled with zeros before.
+struct RawFile {
+    file: File,
+    path: PathBuf,
+    at: u64,
+}
+
+impl RawFile {
+    const ROOM: u64 = 4 << 20;
+
+    fn new(path: PathBuf) -> Result<Self> {
+        let made = OpenOptions::new().write(true).create_new(true).open(&path);
+        let filled = made.and_then(|file| zero_fill(&file, Self::ROOM).map(|()| file));
+        let file = filled.map_err(|e| Failure::io("write", &path, e))?;
+        Ok(Self { file, path, at: 0 })
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        let written = self.file.write_all_at(bytes, self.at).and_then(|()| self.file.sync_data());
+        written.map_err(|e| Failure::io("write", &self.path, e))?;
+        let len = bytes.len() as u64;
+        self.at = if self.at + 2 * len > Self::ROOM { 0 } else { self.at + len };
+        Ok(())
+    }
+}
+
 /// One writer that waits for each record.
 pub(super) fn log(work: &Path, round: Duration) -> Result<Speed> {
     let dir = work.join("speed-log");
     let (log, _report) = Log::open(&dir, LogOptions::new())?;
-    let raw_path = work.join("speed-raw");
-    let fail = |e| Failure::io("write", &raw_path, e);
-    let raw = OpenOptions::new().write(true).create_new(true).open(&raw_path).map_err(fail)?;
-    let room = 4_u64 << 20;
-    zero_fill(&raw, room).map_err(fail)?;
-    let frame = [0x5a; FRAME];
-    let mut at = 0_u64;
+    let mut raw = RawFile::new(work.join("speed-raw"))?;
     let speed = in_turns(
         round,
-        || Ok(log.append_synced(&[0x5a; RECORD]).map(|_seq| ())?),
-        || {
-            raw.write_all_at(&frame, at).and_then(|()| raw.sync_data()).map_err(fail)?;
-            at = if at + 2 * FRAME as u64 > room { 0 } else { at + FRAME as u64 };
-            Ok(())
-        },
+        || Ok(log.append_synced(&[0x5a; RECORD]).map(drop)?),
+        || raw.write(&[0x5a; FRAME]),
     )?;
     log.close()?;
     Ok(speed)
+}
+
+/// Counts its events; the time that a decision takes is the journal's.
+struct Counter(u64);
+
+impl Machine for Counter {
+    type Event = Vec<u8>;
+    type View = Vec<u8>;
+    type EventCodec = Raw;
+    type ViewCodec = Raw;
+    const NAME: &'static str = "untorn-prove-speed";
+    const VERSION: u32 = 1;
+
+    fn apply(&mut self, _seq: u64, _event: &Vec<u8>) {
+        self.0 += 1;
+    }
+
+    fn capture(&self) -> Vec<u8> {
+        self.0.to_le_bytes().to_vec()
+    }
+
+    fn restore(view: Vec<u8>) -> Result<Self, String> {
+        let bytes = view.try_into().map_err(|_| "a count has 8 bytes")?;
+        Ok(Self(u64::from_le_bytes(bytes)))
+    }
+}
+
+/// Four writers that wait for each update; beside them a log with four writers, and the system calls, four records a sync.
+pub(super) fn journal(work: &Path, round: Duration) -> Result<Speed> {
+    let (journal, _report) =
+        Journal::open(work.join("speed-journal"), Counter(0), JournalOptions::new())?;
+    let (log, _report) = Log::open(work.join("speed-journal-log"), LogOptions::new())?;
+    let mut raw = RawFile::new(work.join("speed-journal-raw"))?;
+    let frame = [0x5a; FRAME + 3 * (4 + RECORD)];
+    let update = || {
+        let decided = journal.update(|_| Ok::<_, Infallible>((vec![0x5a; RECORD], ())))?;
+        decided.unwrap_or_else(|never| match never {});
+        Ok(())
+    };
+    let append = || log.append_synced(&[0x5a; RECORD]).map(drop);
+    let [synced, alone, raw] = medians([
+        &mut || shared_rate(round, WRITERS, update),
+        &mut || shared_rate(round, WRITERS, append),
+        &mut || Ok(rate(round, &mut || raw.write(&frame))? * f64::from(WRITERS)),
+    ])?;
+    journal.close()?;
+    log.close()?;
+    Ok(Speed { synced, raw, log: Some(alone) })
 }
 
 /// One writer that replaces a file of 4 KiB.
@@ -99,18 +170,54 @@ fn in_turns(
     mut ours: impl FnMut() -> Result<()>,
     mut raw: impl FnMut() -> Result<()>,
 ) -> Result<Speed> {
-    let (mut our_rates, mut raw_rates) = (Vec::new(), Vec::new());
+    let [synced, raw] = medians([&mut || rate(round, &mut ours), &mut || rate(round, &mut raw)])?;
+    Ok(Speed { synced, raw, log: None })
+}
+
+/// The median rate of each of those who take turns.
+fn medians<const N: usize>(mut rates: [&mut dyn FnMut() -> Result<f64>; N]) -> Result<[f64; N]> {
+    let mut found = [const { Vec::new() }; N];
     for turn in 0..ROUNDS {
-        // Who begins changes, so that neither always follows the other's dirty pages.
-        if turn % 2 == 0 {
-            our_rates.push(rate(round, &mut ours)?);
-            raw_rates.push(rate(round, &mut raw)?);
-        } else {
-            raw_rates.push(rate(round, &mut raw)?);
-            our_rates.push(rate(round, &mut ours)?);
+        // Who begins changes, so that nobody always follows the other's dirty pages.
+        for at in 0..N {
+            let at = (turn + at) % N;
+            if let (Some(rate), Some(found)) = (rates.get_mut(at), found.get_mut(at)) {
+                found.push(rate()?);
+            }
         }
     }
-    Ok(Speed { synced_per_s: median(our_rates), raw_per_s: median(raw_rates) })
+    Ok(found.map(median))
+}
+
+/// What so many threads get done together, each of them again and again.
+fn shared_rate(
+    time: Duration,
+    threads: u32,
+    one: impl Fn() -> Result<(), untorn::Error> + Sync,
+) -> Result<f64> {
+    let over = AtomicBool::new(false);
+    let started = Instant::now();
+    let done: Result<u64, untorn::Error> = thread::scope(|scope| {
+        let write = || {
+            let mut done = 0_u64;
+            while done == 0 || !over.load(Ordering::Relaxed) {
+                one()?;
+                done += 1;
+            }
+            Ok(done)
+        };
+        let writers: Vec<_> = (0..threads).map(|_| scope.spawn(write)).collect();
+        while started.elapsed() < time && !input::stopped() {
+            thread::sleep(Duration::from_millis(2));
+        }
+        over.store(true, Ordering::Relaxed);
+        writers.into_iter().map(|writer| writer.join().unwrap_or(Ok(0))).sum()
+    });
+    let done = done?;
+    if input::stopped() {
+        return Err(super::interrupted());
+    }
+    Ok(real(done) / started.elapsed().as_secs_f64())
 }
 
 fn rate(time: Duration, one: &mut impl FnMut() -> Result<()>) -> Result<f64> {

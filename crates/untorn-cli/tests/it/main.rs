@@ -9,6 +9,8 @@ mod convert;
 #[cfg(test)]
 mod files;
 #[cfg(test)]
+mod journals;
+#[cfg(test)]
 mod logs;
 #[cfg(test)]
 mod prove;
@@ -104,7 +106,7 @@ impl Drop for Mounted<'_> {
     }
 }
 
-const COMMANDS: [&[&str]; 25] = [
+const COMMANDS: [&[&str]; 31] = [
     &[],
     &["put"],
     &["get"],
@@ -126,6 +128,12 @@ const COMMANDS: [&[&str]; 25] = [
     &["snap", "verify"],
     &["snap", "put"],
     &["snap", "get"],
+    &["journal"],
+    &["journal", "cat"],
+    &["journal", "tail"],
+    &["journal", "verify"],
+    &["journal", "stats"],
+    &["journal", "import"],
     &["bench", "disk"],
     &["completions"],
     &["man"],
@@ -155,6 +163,10 @@ fn a_wrong_argument_is_usage() {
     check(dir.path(), &["put", "x", "--if-match", "abc"], 2);
     check(dir.path(), &["log", "truncate", "x"], 2);
     check(dir.path(), &["log", "truncate", "x", "--front", "1", "--back", "2"], 2);
+    check(dir.path(), &["recover", "x", "--truncate", "--accept-loss", "9..1", "--json"], 2);
+    check(dir.path(), &["recover", "x", "--accept-loss", "1..9"], 2);
+    check(dir.path(), &["journal", "checkpoint", "x"], 2);
+    check(dir.path(), &["journal", "tail", "x", "--from", "1", "-n", "2"], 2);
     check(dir.path(), &["prove", "--without-sync", "no-such-site", "--json"], 2);
     check(dir.path(), &["prove", "--store", "no-such-store", "--json"], 2);
 }
@@ -180,6 +192,11 @@ fn what_is_not_there_is_not_found() {
         &["snap", "verify", "x"],
         &["snap", "get", "x"],
         &["snap", "put", "no/x"],
+        &["journal", "cat", "x"],
+        &["journal", "tail", "x"],
+        &["journal", "verify", "x"],
+        &["journal", "stats", "x"],
+        &["journal", "import", "x", "y"],
         &["bench", "disk", "x"],
     ] {
         let mut args = args.to_vec();

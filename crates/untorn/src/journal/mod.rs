@@ -121,6 +121,7 @@ use crate::{Durability, Error, ErrorKind, Outcome, Result};
 mod background;
 mod checkpoint;
 mod event;
+mod identify;
 mod identity;
 mod machine;
 mod open;
@@ -139,6 +140,7 @@ use checkpoint::Growth;
 use shelf::Shelf;
 
 pub use event::split_record;
+pub use identify::{JournalInfo, identify};
 pub use machine::Machine;
 pub use open::RecoveryReport;
 pub use options::{Checkpoint, JournalOptions};

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::open::{LOG, look};
 use super::shelf;
-use crate::fs::{Fs, OsFs};
+use crate::fs::{Dir, Fs, OsFs};
 use crate::log::{Log, LogOptions, LogPos, LogReader, VerifyReport, frame_stands_at};
 use crate::snapshot::SnapshotInfo;
 use crate::snapshot::blocks;
@@ -130,6 +130,8 @@ pub fn verify_with(path: impl AsRef<Path>, fs: Arc<dyn Fs>) -> Result<JournalRep
                 });
                 match checked {
                     Ok(info) => report.snapshots.push(info),
+                    // Retired while it was read: its name went before the log that it needs did.
+                    Err(e) if e.kind() == ErrorKind::Damaged && gone(&*snap_dir, seq) => {}
                     Err(e) if e.kind() == ErrorKind::Damaged => {
                         report.bad_snapshots.push((file.path().to_path_buf(), e));
                     }
@@ -143,6 +145,12 @@ pub fn verify_with(path: impl AsRef<Path>, fs: Arc<dyn Fs>) -> Result<JournalRep
     report.snapshots.reverse();
     report.look_at_log(&path.join(LOG), &fs)?;
     Ok(report)
+}
+
+/// Whether the snapshot has no name any more.
+fn gone(snap_dir: &dyn Dir, seq: u64) -> bool {
+    let stat = snap_dir.stat(&shelf::name(seq));
+    stat.is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound)
 }
 
 impl JournalReport {

@@ -47,6 +47,9 @@ pub struct VerifyReport {
     pub closed: bool,
     /// A torn tail that the owner's next open will heal: file, offset, bytes, and whether it looks like anything but a torn write.
     pub torn: Option<(PathBuf, u64, u64, bool)>,
+    /// Behind damage, which [`OnDamage::Truncate`] lets a view end before: acknowledged records that it does not show, first and
+    /// last as far as can be told.
+    pub lost: Option<(u64, u64)>,
 }
 
 /// A read-only view of a log, as of the last look at it.
@@ -225,6 +228,7 @@ impl LogReader {
     pub fn report(&self) -> VerifyReport {
         // What stands behind a cut that is not finished yet is not torn, it is being taken back.
         let flaw = self.seen.flaw.as_ref().filter(|_| self.meta.ended != Ended::Cut);
+        let lost = flaw.filter(|_| self.seen.verdict == Verdict::Damaged);
         let torn = flaw.map(|flaw| {
             let bytes = flaw.bytes_end.saturating_sub(flaw.offset);
             (flaw.path.clone(), flaw.offset, bytes, flaw.suspect)
@@ -236,6 +240,7 @@ impl LogReader {
             bytes: self.seen.bytes,
             closed: self.meta.ended == Ended::Clean,
             torn,
+            lost: lost.map(|flaw| flaw.seqs),
         }
     }
 
@@ -274,6 +279,14 @@ impl Log {
             last_seq = record.seq;
             progress(record.seq);
         }
-        Ok(VerifyReport { first_seq, last_seq, records, bytes, closed: false, torn: None })
+        Ok(VerifyReport {
+            first_seq,
+            last_seq,
+            records,
+            bytes,
+            closed: false,
+            torn: None,
+            lost: None,
+        })
     }
 }
