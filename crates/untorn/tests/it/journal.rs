@@ -655,7 +655,7 @@ fn a_tail_shows_what_is_durable_and_keeps_what_it_has_not_shown() {
         let follower = scope.spawn(|| {
             other.next(Duration::ZERO).unwrap();
             other.next(Duration::ZERO).unwrap();
-            other.next(Duration::from_secs(60)).unwrap()
+            other.next(Duration::from_secs(3600)).unwrap() // who is not woken waits here for an hour
         });
         add(&journal, "c", 1).unwrap();
         assert_eq!(follower.join().unwrap(), Some((33, ("c".to_owned(), 1))));
@@ -908,6 +908,14 @@ fn an_artifact_is_the_journal_as_it_was() {
         let cut = sim.power_cut(&pick);
         assert!(journal::verify_with("/restored", Arc::new(cut)).unwrap().is_sound(), "{pick}");
     }
+    // Files that agree with their manifest, and a manifest that speaks of another event.
+    let other = sim.kill();
+    patch(&other, "/copy/MANIFEST.json", |bytes| {
+        let text = String::from_utf8(bytes.clone()).unwrap();
+        *bytes = text.replace("3200000000000000", "3300000000000000").into_bytes();
+    });
+    let error = journal::import_with("/copy", "/bad", Arc::new(other), |_| {}).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ArtifactInvalid, "{error}");
     let files: Vec<String> = contents(&sim)
         .into_iter()
         .map(|(path, _)| path)
