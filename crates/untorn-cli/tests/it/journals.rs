@@ -182,6 +182,8 @@ fn a_sound_journal_is_told_and_verified() {
     }
     fs::create_dir(dir.join("empty")).unwrap();
     check(dir, &["journal", "verify", "empty", "--json"], 3);
+    let said = complaint(dir, &["log", "cat", "app"], 10);
+    assert!(said.contains("untorn journal"), "{said}");
     // Alone, it might be cut below what a snapshot covers.
     let said = complaint(dir, &["recover", "app/log", "--truncate", "--yes"], 12);
     assert!(said.contains("the log of a journal"), "{said}");

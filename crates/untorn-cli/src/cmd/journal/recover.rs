@@ -7,6 +7,7 @@ use untorn::log::{Log, LogOptions, LogReport};
 use untorn::{Error, ErrorKind, OnDamage};
 
 use super::super::recover::{Report, say};
+use super::verify::told;
 use super::{from_snapshot, is_journal};
 use crate::args::Recover;
 use crate::exit::{Failure, Result, code};
@@ -56,7 +57,7 @@ fn no_beginning(path: &Path, found: &JournalReport) -> Failure {
     );
     for (_, error) in &found.bad_snapshots {
         what.push_str("; ");
-        what.push_str(&error.to_string());
+        what.push_str(&told(error));
     }
     Failure::new(ErrorKind::Damaged, path, what)
 }
@@ -121,6 +122,7 @@ fn damaged(
     out: &mut Out,
 ) -> Result<u8> {
     let path = &*args.path;
+    let damage = told(damage);
     let options = options.on_damage(OnDamage::Truncate);
     let view = Log::open_read_only(log, options.clone()).map_err(|e| {
         let what = "nothing can be cut, for not even the log's beginning can be told; take the journal from an exported artifact";
