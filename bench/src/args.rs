@@ -8,13 +8,18 @@ use crate::cases::NAMES;
 
 const USAGE: &str = "\
 usage: untorn-bench [CASE]... [--dir DIR] [--rounds N] [--quick] [--awake] [--json]
+                    [--seconds N] [--mib N] [--log-mib N]
 
-  CASE        single, threads, window, buffered, replay, rolls, open; all by default
+  CASE        single, threads, window, buffered, replay, rolls, open, update, endure, frame, blocks, recovery, reopen,
+              fresh; all by default
   --dir DIR   where the files go, and are removed from; the current directory by default
   --rounds N  interleaved rounds of each case; 7 by default, 3 with --quick
   --quick     less of everything: to see that it runs, not to quote
   --awake     keeps the processors from idling meanwhile (needs chrt): see README.md
-  --json      one object instead of the table";
+  --json      one object instead of the table
+  --seconds N how long endure lasts; 20 by default, 5 with --quick
+  --mib N     how large a snapshot frame, blocks and reopen write; 100 by default, 10 with --quick
+  --log-mib N how long a log reopen opens; 256 by default, 25 with --quick";
 
 /// What to run, and how much of it.
 #[derive(Debug)]
@@ -25,6 +30,11 @@ pub struct Args {
     pub quick: bool,
     pub awake: bool,
     pub json: bool,
+    pub seconds: u64,
+    /// Of a snapshot.
+    pub mib: usize,
+    /// Of a log.
+    pub log_mib: usize,
 }
 
 impl Args {
@@ -37,6 +47,9 @@ impl Args {
             quick: false,
             awake: false,
             json: false,
+            seconds: 0,
+            mib: 0,
+            log_mib: 0,
         };
         let mut args = args.into_iter();
         while let Some(arg) = args.next() {
@@ -44,6 +57,9 @@ impl Args {
             match arg.as_str() {
                 "--dir" => parsed.dir = PathBuf::from(value()?),
                 "--rounds" => parsed.rounds = value()?.parse()?,
+                "--seconds" => parsed.seconds = value()?.parse()?,
+                "--mib" => parsed.mib = value()?.parse()?,
+                "--log-mib" => parsed.log_mib = value()?.parse()?,
                 "--quick" => parsed.quick = true,
                 "--awake" => parsed.awake = true,
                 "--json" => parsed.json = true,
@@ -61,6 +77,15 @@ impl Args {
         if parsed.rounds == 0 {
             parsed.rounds = if parsed.quick { 3 } else { 7 };
         }
+        let quick = parsed.quick;
+        let or = |given, full, less| match given {
+            0 if quick => less,
+            0 => full,
+            given => given,
+        };
+        parsed.seconds = or(parsed.seconds as usize, 20, 5) as u64;
+        parsed.mib = or(parsed.mib, 100, 10);
+        parsed.log_mib = or(parsed.log_mib, 256, 25);
         Ok(Some(parsed))
     }
 

@@ -1,14 +1,16 @@
-//! Measures untorn's log beside the raw limit of the disk and beside other logs: see README.md.
+//! Measures untorn beside the raw limit of the disk and beside others: see README.md.
 
 mod alloc;
 mod args;
 mod awake;
 mod cases;
 mod contestants;
+mod machines;
 mod measure;
 mod raw;
 mod report;
 mod scratch;
+mod state;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -19,7 +21,7 @@ use report::Report;
 use scratch::Scratch;
 
 /// Whatever goes wrong ends the run.
-pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+pub type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
 
 fn main() -> ExitCode {
     match run() {
@@ -32,6 +34,9 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<()> {
+    if let Some(dir) = std::env::args_os().skip_while(|arg| arg != cases::ONE_RECORD).nth(1) {
+        return cases::one_record(dir.as_ref());
+    }
     let Some(args) = Args::parse(std::env::args().skip(1))? else { return Ok(()) };
     let _awake = args.awake.then(Awake::start).transpose()?;
     let mut report = Report::new(args.json, args.rounds, args.quick);

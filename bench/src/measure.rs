@@ -4,6 +4,8 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::time::{ClockId, clock_gettime};
+
 use crate::Result;
 
 /// What was done in some time.
@@ -78,6 +80,65 @@ pub fn together(
         lap.ops = lap.latencies.len() as u64;
         Ok(lap)
     })
+}
+
+/// Does one thing in this thread while others do another one, from when they are ready on.
+pub fn beside<T>(
+    threads: usize,
+    others: &(dyn Fn() -> Result<()> + Sync),
+    work: impl FnOnce() -> Result<T>,
+) -> Result<T> {
+    let barrier = Barrier::new(threads + 1);
+    let stop = AtomicBool::new(false);
+    let one = || -> Result<()> {
+        barrier.wait();
+        while !stop.load(Ordering::Relaxed) {
+            others()?;
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let handles: Vec<_> = (0..threads).map(|_| scope.spawn(one)).collect();
+        barrier.wait();
+        let done = work();
+        stop.store(true, Ordering::Relaxed);
+        for handle in handles {
+            handle.join().map_err(|_| "one of the others panicked")??;
+        }
+        done
+    })
+}
+
+/// Each twice, in the order a, b, b, a, so that neither finds more often than the other what the one before it left: a memory in
+/// pieces, a disk that is busy. The means of what they return.
+pub fn in_turn<const A: usize, const B: usize>(
+    mut a: impl FnMut() -> Result<[f64; A]>,
+    mut b: impl FnMut() -> Result<[f64; B]>,
+) -> Result<([f64; A], [f64; B])> {
+    let (a1, b1, b2, a2) = (a()?, b()?, b()?, a()?);
+    let a = std::array::from_fn(|n| (a1[n] + a2[n]) / 2.0);
+    let b = std::array::from_fn(|n| (b1[n] + b2[n]) / 2.0);
+    Ok((a, b))
+}
+
+/// Milliseconds on the clock on the wall.
+pub fn wall<T>(work: impl FnOnce() -> Result<T>) -> Result<(f64, T)> {
+    let started = Instant::now();
+    let value = work()?;
+    Ok((started.elapsed().as_secs_f64() * 1e3, value))
+}
+
+/// Milliseconds of processor time of this thread. Where nothing waits for the disk that is the time it takes, and no other
+/// process disturbs it.
+pub fn cpu<T>(work: impl FnOnce() -> Result<T>) -> Result<(f64, T)> {
+    let started = cpu_millis();
+    let value = work()?;
+    Ok((cpu_millis() - started, value))
+}
+
+fn cpu_millis() -> f64 {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    now.tv_sec as f64 * 1e3 + now.tv_nsec as f64 / 1e6
 }
 
 /// One contestant's turn: works for so long.

@@ -1,19 +1,31 @@
 //! The cases, each a file.
 
+mod blocks;
 mod buffered;
+mod endure;
+mod frame;
+mod fresh;
 mod open;
+mod recovery;
+mod reopen;
 mod replay;
 mod rolls;
 mod single;
 mod threads;
+mod update;
 mod window;
+
+pub use fresh::{ONE_RECORD, one_record};
 
 use crate::Result;
 use crate::args::Args;
 use crate::report::Report;
 use crate::scratch::Scratch;
 
-pub const NAMES: [&str; 7] = ["single", "threads", "window", "buffered", "replay", "rolls", "open"];
+pub const NAMES: [&str; 14] = [
+    "single", "threads", "window", "buffered", "replay", "rolls", "open", "update", "endure",
+    "frame", "blocks", "recovery", "reopen", "fresh",
+];
 
 pub fn run(case: &str, args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> {
     match case {
@@ -24,6 +36,13 @@ pub fn run(case: &str, args: &Args, scratch: &Scratch, report: &mut Report) -> R
         "replay" => replay::run(args, scratch, report),
         "rolls" => rolls::run(args, scratch, report),
         "open" => open::run(args, scratch, report),
+        "update" => update::run(args, scratch, report),
+        "endure" => endure::run(args, scratch, report),
+        "frame" => frame::run(args, scratch, report),
+        "blocks" => blocks::run(args, scratch, report),
+        "recovery" => recovery::run(args, scratch, report),
+        "reopen" => reopen::run(args, scratch, report),
+        "fresh" => fresh::run(args, scratch, report),
         _ => Err(format!("there is no case {case}").into()),
     }
 }

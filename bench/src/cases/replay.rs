@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use rustix::time::{ClockId, clock_gettime};
 use untorn::Durability;
 use untorn::log::{Log, LogOptions, Scan, Upto};
 
 use crate::args::Args;
+use crate::measure::cpu;
 use crate::raw::{checksum, pattern};
 use crate::report::{Pair, Report, Target};
 use crate::scratch::{Scratch, files};
@@ -68,15 +68,15 @@ struct Rounds {
 
 impl Rounds {
     fn run(&mut self, dir: &Path, segments: &[PathBuf], records: u64) -> Result<()> {
-        let (raw, _) = timed(|| checksum(segments))?;
-        let (open, (log, _)) = timed(|| Ok(Log::open(dir, LogOptions::new())?))?;
+        let (raw, _) = cpu(|| checksum(segments))?;
+        let (open, (log, _)) = cpu(|| Ok(Log::open(dir, LogOptions::new())?))?;
         let before = alloc::count();
-        let (scan, read) = timed(|| count(&mut log.read(log.first_seq(), Upto::Durable)?))?;
+        let (scan, read) = cpu(|| count(&mut log.read(log.first_seq(), Upto::Durable)?))?;
         let allocations = alloc::count() - before;
         log.close()?;
-        let (look, reader) = timed(|| Ok(Log::open_read_only(dir, LogOptions::new())?))?;
+        let (look, reader) = cpu(|| Ok(Log::open_read_only(dir, LogOptions::new())?))?;
         let (scan_reader, read_too) =
-            timed(|| count(&mut reader.read(reader.first_seq(), Upto::Written)?))?;
+            cpu(|| count(&mut reader.read(reader.first_seq(), Upto::Written)?))?;
         if read != read_too || read.abs_diff(records) >= 64 {
             return Err(format!("{read} and {read_too} of {records} records were read").into());
         }
@@ -88,18 +88,6 @@ impl Rounds {
         self.allocations.push(allocations as f64, read as f64);
         Ok(())
     }
-}
-
-fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(f64, T)> {
-    let started = cpu_millis();
-    let value = work()?;
-    Ok((cpu_millis() - started, value))
-}
-
-/// Nothing here waits for the disk: the processor's time is the time it takes, and no other process disturbs it.
-fn cpu_millis() -> f64 {
-    let now = clock_gettime(ClockId::ThreadCPUTime);
-    now.tv_sec as f64 * 1e3 + now.tv_nsec as f64 / 1e6
 }
 
 fn count(scan: &mut Scan) -> Result<u64> {

@@ -35,6 +35,7 @@ pub fn run(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> {
         for (contestant, pair) in contestants.iter().zip(&pairs) {
             let (beside, target) = match contestant.name() {
                 "untorn" => ("raw", Target::AtLeast(0.95)),
+                "actionqueue" => ("actionqueue", Target::AtLeast(1.4)),
                 name => (name, Target::AtLeast(1.0)),
             };
             let what = format!("{size} append_synced / {beside}");

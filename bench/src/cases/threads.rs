@@ -71,6 +71,7 @@ pub fn run(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> {
             "records per sync / threads" => (*what, "", Target::None),
             "okaywal" => ("records/s / okaywal", "records/s", Target::None),
             "raft-engine" => ("records/s / raft-engine", "records/s", Target::None),
+            "actionqueue" => ("records/s / actionqueue", "records/s", Target::None),
             what => (what, "records/s", Target::None),
         };
         report.row("threads", &format!("{threads} threads: {what}"), unit, pair, target);

@@ -1,5 +1,6 @@
 //! Logs that commit one record at a time, durably, from any thread.
 
+mod actionqueue;
 mod okaywal;
 mod raft_engine;
 mod untorn;
@@ -7,6 +8,7 @@ mod untorn;
 use crate::Result;
 use crate::scratch::{Scratch, settle};
 
+pub use self::actionqueue::Actionqueue;
 pub use self::okaywal::Okaywal;
 pub use self::raft_engine::RaftEngine;
 pub use self::untorn::Untorn;
@@ -21,8 +23,11 @@ pub trait Contestant: Sync {
 /// The durable rivals, opened and settled.
 pub fn rivals(scratch: &Scratch) -> Result<Vec<Box<dyn Contestant>>> {
     let (okaywal, raft) = (scratch.path("okaywal"), scratch.path("raft-engine"));
-    let rivals: Vec<Box<dyn Contestant>> =
-        vec![Box::new(Okaywal::open(&okaywal)?), Box::new(RaftEngine::open(&raft)?)];
+    let rivals: Vec<Box<dyn Contestant>> = vec![
+        Box::new(Okaywal::open(&okaywal)?),
+        Box::new(RaftEngine::open(&raft)?),
+        Box::new(Actionqueue::open(scratch.path("actionqueue"))?),
+    ];
     settle(&okaywal)?;
     settle(&raft)?;
     Ok(rivals)

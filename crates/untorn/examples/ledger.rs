@@ -99,7 +99,7 @@ fn child(dir: &str) -> Result<(), Failed> {
 fn main() -> Result<(), Failed> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["--child", dir] => return child(dir),
+        ["--child", dir] => child(dir),
         [dir] => parent(dir, 10),
         [dir, rounds] => parent(dir, rounds.parse()?),
         _ => Err("usage: ledger DIR [ROUNDS]".into()),

@@ -3,7 +3,7 @@
 //! # Invariants
 //! - I1 What is encoded can be decoded: the depth at which `serde_json` stops reading is also where we stop writing.
 
-use super::{Codec, Json};
+use super::{Codec, Json, in_pieces};
 use crate::{Error, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -28,7 +28,7 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Json {
     }
 
     fn encode_to(&self, value: &T, out: &mut dyn io::Write) -> Result<()> {
-        write(value, out)
+        in_pieces(out, |out| write(value, out))
     }
 
     fn decode(&self, bytes: &[u8]) -> Result<T> {

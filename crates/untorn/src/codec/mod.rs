@@ -85,6 +85,20 @@ pub trait Codec<T> {
     fn decode(&self, bytes: &[u8]) -> Result<T>;
 }
 
+/// Lets `write` write in small pieces and hands them on in larger ones: a call of a `dyn` writer for each letter costs more than
+/// the letter. After an error any part may have been handed on.
+#[cfg(any(feature = "json", feature = "postcard"))]
+fn in_pieces<'a>(
+    out: &'a mut dyn io::Write,
+    write: impl FnOnce(&mut io::BufWriter<&'a mut dyn io::Write>) -> Result<()>,
+) -> Result<()> {
+    const PIECE: usize = 16 * 1024;
+    let mut pieces = io::BufWriter::with_capacity(PIECE, out);
+    write(&mut pieces)?;
+    let handed_on = pieces.into_inner().map(drop);
+    handed_on.map_err(|e| Error::stream("encode", e.into_error()))
+}
+
 /// JSON in UTF-8 without spaces, for every type that serde knows.
 ///
 /// A codec with the feature `json`, which is on by default.

@@ -1,6 +1,6 @@
 //! Postcard: a compact binary form without field names.
 
-use super::Codec;
+use super::{Codec, in_pieces};
 use crate::{Error, Result};
 use ::postcard::ser_flavors::Flavor;
 use serde::Serialize;
@@ -33,13 +33,15 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Postcard {
     }
 
     fn encode_to(&self, value: &T, out: &mut dyn io::Write) -> Result<()> {
-        let mut failed = None;
-        ::postcard::serialize_with_flavor(value, Stream { out, failed: &mut failed }).map_err(
-            |cause| match failed {
-                Some(cause) => Error::stream("encode", cause),
-                None => Error::codec("encode", NAME, cause),
-            },
-        )
+        in_pieces(out, |out| {
+            let mut failed = None;
+            ::postcard::serialize_with_flavor(value, Stream { out, failed: &mut failed }).map_err(
+                |cause| match failed {
+                    Some(cause) => Error::stream("encode", cause),
+                    None => Error::codec("encode", NAME, cause),
+                },
+            )
+        })
     }
 
     fn decode(&self, bytes: &[u8]) -> Result<T> {
@@ -74,12 +76,12 @@ impl Flavor for Append<'_> {
 }
 
 /// Writes to a stream and keeps its error, which postcard's own flavor replaces by one without a cause.
-struct Stream<'a> {
-    out: &'a mut dyn io::Write,
+struct Stream<'a, W> {
+    out: W,
     failed: &'a mut Option<io::Error>,
 }
 
-impl Flavor for Stream<'_> {
+impl<W: io::Write> Flavor for Stream<'_, W> {
     type Output = ();
 
     fn try_push(&mut self, byte: u8) -> ::postcard::Result<()> {

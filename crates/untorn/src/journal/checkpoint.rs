@@ -118,13 +118,14 @@ impl<M: Machine> Inner<M> {
         if self.log.durable_seq() < captured.seq {
             self.log.sync().map_err(|error| self.poison_by(error))?; // J4
         }
-        let pos = captured.last.pos();
-        if pos.is_none() && captured.seq > 0 {
-            // A sync that went well leaves no event without a place, but one that a full disk took back.
-            let what = "the log took back events that the state has";
-            let error = Error::new(ErrorKind::NoSpace, "checkpoint", &self.path, what);
-            return Err(self.poison_by(error));
-        }
+        // Durable is not yet placed: whoever synced may not have told the ticket so far.
+        let pos = match &captured.last {
+            Last::Ticket(ticket) => {
+                self.log.wait(ticket).map_err(|error| self.poison_by(error))?;
+                ticket.pos()
+            }
+            Last::Pos(pos) => *pos,
+        };
         let bytes = captured.bytes;
         let info = self.write(on, captured, pos)?;
         self.growth.bytes.fetch_sub(bytes, AcqRel);

@@ -54,6 +54,49 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # Testing a machine
+//! With the feature `sim` the explorer runs a machine of your own through every state in which a power cut or a kill may leave it:
+//! ```
+//! # #[cfg(feature = "sim")] {
+//! # use untorn::codec::Json;
+//! # use untorn::journal::{Journal, JournalOptions, Machine};
+//! # #[derive(Default)]
+//! # struct Sum(u64);
+//! # impl Machine for Sum {
+//! #     type Event = u64;
+//! #     type View = u64;
+//! #     type EventCodec = Json;
+//! #     type ViewCodec = Json;
+//! #     const NAME: &'static str = "sum";
+//! #     const VERSION: u32 = 1;
+//! #     fn apply(&mut self, _seq: u64, event: &u64) { self.0 += *event; }
+//! #     fn capture(&self) -> u64 { self.0 }
+//! #     fn restore(view: u64) -> Result<Self, String> { Ok(Self(view)) }
+//! # }
+//! use untorn::sim::{Explorer, Fail};
+//! let open = |fs| Journal::open("/app", Sum::default(), JournalOptions::new().fs(fs));
+//! let report = Explorer::new("sum")
+//!     .workload(move |run| {
+//!         let (journal, _) = open(run.fs())?;
+//!         for sum in [1, 2, 3] {
+//!             run.issue(sum); // from here on it may be found
+//!             journal.commit(1)?;
+//!             run.ack(sum); // from here on it must be found
+//!             journal.checkpoint()?;
+//!         }
+//!         Ok(())
+//!     })
+//!     .check(move |after| {
+//!         let found = open(after.fs())?.0.peek(|sum, _| sum.0);
+//!         let acked = after.acked().last().copied().unwrap_or(0);
+//!         let issued = after.issued().last().copied().unwrap_or(0);
+//!         if (acked..=issued).contains(&found) { Ok(()) } else { Err(Fail::new("lost")) }
+//!     })
+//!     .explore();
+//! assert!(report.distinct_states > 100);
+//! # }
+//! ```
+//!
 //! # On disk
 //! A directory with `JOURNAL` (what it is a journal of), `log`, `snap`, a `LOCK` and, where something was cut or does not
 //! verify, a `quarantine`: docs/FORMAT.md has every byte. The truth is the newest snapshot that verifies, and the log above it.
@@ -107,6 +150,9 @@ pub use tail::Tail;
 #[cfg(feature = "blake3")]
 pub use transfer::{import, import_with};
 pub use verify::{JournalReport, verify, verify_with};
+
+/// An event's buffer above this is not kept for the next one.
+const KEEP_RECORD: usize = 1 << 20;
 
 /// An open journal. Cheap to clone; all clones are the same journal. See the [module](self).
 pub struct Journal<M: Machine>(Arc<Inner<M>>);
@@ -450,6 +496,9 @@ impl<M: Machine> Inner<M> {
         let next = state.applied.saturating_add(1);
         let ticket = self.append(next, &[&state.record])?;
         self.grew(state.record.len());
+        if state.record.capacity() > KEEP_RECORD {
+            state.record = Vec::new();
+        }
         self.apply(state, std::slice::from_ref(&event), ticket);
         Ok((Ok(result), state.seen()))
     }
@@ -524,16 +573,6 @@ impl<M> Drop for ApplyGuard<'_, M> {
 impl<M> State<M> {
     fn seen(&self) -> Seen {
         Seen { seq: self.applied, last: self.last.clone() }
-    }
-}
-
-impl Last {
-    /// Where it is, once it is acknowledged.
-    fn pos(&self) -> Option<LogPos> {
-        match self {
-            Self::Ticket(ticket) => ticket.pos(),
-            Self::Pos(pos) => *pos,
-        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::background::{self, Background};
 use super::checkpoint::Growth;
 use super::identity::{self, Identity};
-use super::shelf::{self, Loaded, Shelf, Skipped};
+use super::shelf::{self, Loaded, Search, Shelf, Skipped};
 use super::{Inner, Journal, JournalOptions, Last, Machine, State, event};
 use crate::codec::Codec;
 use crate::commit::{self, Claim, Poison};
@@ -122,15 +122,18 @@ impl<M: Machine + 'static> Journal<M> {
                 commit::make_dir_if_missing(&*dir, shelf::DIR.as_ref(), 0o700)?
             }
         };
-        let (loaded, skipped) = match &found {
+        let search = match &found {
             Some((peeked, _)) => load(&*dir, &*snap_dir, peeked)?,
-            None => (None, Vec::new()),
+            None => Search { loaded: None, skipped: Vec::new(), acknowledged: 0 },
         };
         let snapshot_elapsed = fs.monotonic().saturating_sub(started);
-        let (mut replay, snapshot) = Replay::new(initial, loaded);
-        let log_options =
-            LogOptions { acknowledged: replay.applied, start: replay.pos, ..options.log.clone() }
-                .owner(OWNER);
+        let (mut replay, snapshot) = Replay::new(initial, search.loaded);
+        let log_options = LogOptions {
+            acknowledged: search.acknowledged,
+            start: replay.pos,
+            ..options.log.clone()
+        }
+        .owner(OWNER);
         let (log, log_report) =
             Log::open_and_replay(&log_path, log_options, &mut |rec| replay.take(&rec, &log_path))?;
         if log_report.last_seq != replay.applied {
@@ -149,7 +152,7 @@ impl<M: Machine + 'static> Journal<M> {
             log: log_report,
             snapshot_elapsed,
             elapsed: fs.monotonic().saturating_sub(started),
-            skipped,
+            skipped: search.skipped,
         };
         let journal = build(path, (fs, dir, snap_dir), options, log, replay, &report, claim);
         if journal.0.options.background_checkpoint {
@@ -263,18 +266,14 @@ fn create(fs: &Arc<dyn Fs>, dir: &Arc<dyn Dir>, expected: &Identity) -> Result<A
 }
 
 /// The newest snapshot that can be used. Where there is none the log must begin with the first event.
-pub(super) fn load<M: Machine>(
-    dir: &dyn Dir,
-    snap_dir: &dyn Dir,
-    log: &Peek,
-) -> Result<(Option<Loaded<M>>, Skipped)> {
+pub(super) fn load<M: Machine>(dir: &dyn Dir, snap_dir: &dyn Dir, log: &Peek) -> Result<Search<M>> {
     let log_dir = dir.open_dir(LOG.as_ref());
     let log_dir = log_dir.map_err(|e| Error::system("open", &dir.path().join(LOG), e))?;
-    let (loaded, skipped) = shelf::newest::<M>(snap_dir, &*log_dir, log, u64::MAX)?;
-    if loaded.is_none() && log.first_seq > 1 {
-        return Err(no_beginning(snap_dir, log, &skipped));
+    let search = shelf::newest::<M>(snap_dir, &*log_dir, log, u64::MAX)?;
+    if search.loaded.is_none() && log.first_seq > 1 {
+        return Err(no_beginning(snap_dir, log, &search.skipped));
     }
-    Ok((loaded, skipped))
+    Ok(search)
 }
 
 /// There is no state to begin with.

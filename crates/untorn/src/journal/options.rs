@@ -39,7 +39,8 @@ pub struct JournalOptions {
     /// When a checkpoint is due. Default: after 64 MiB of log, or the size of the last snapshot if that is more.
     pub checkpoint: Checkpoint,
     /// Whether a thread of the journal's own makes checkpoints when they are due. Default no: then
-    /// [`checkpoint_due`](super::Journal::checkpoint_due) tells.
+    /// [`checkpoint_due`](super::Journal::checkpoint_due) tells. Such a thread holds the journal while it works: close the journal,
+    /// rather than drop it, before it is opened again.
     pub background_checkpoint: bool,
 }
 

@@ -127,18 +127,18 @@ fn start<M: Machine>(
 ) -> Result<Option<Loaded<M>>> {
     let fail = |name: &str, e| Error::system("open", &dir.path().join(name), e);
     let snap_dir = dir.open_dir(shelf::DIR.as_ref()).map_err(|e| fail(shelf::DIR, e))?;
-    let Some(seq) = at else { return Ok(load(dir, &*snap_dir, peeked)?.0) };
+    let Some(seq) = at else { return Ok(load(dir, &*snap_dir, peeked)?.loaded) };
     let log_dir = dir.open_dir(LOG.as_ref()).map_err(|e| fail(LOG, e))?;
-    let (loaded, skipped) = shelf::newest::<M>(&*snap_dir, &*log_dir, peeked, seq)?;
-    if loaded.is_none() && peeked.first_seq > 1 {
-        let error = no_beginning(&*snap_dir, peeked, &skipped);
-        return Err(if skipped.is_empty() {
+    let search = shelf::newest::<M>(&*snap_dir, &*log_dir, peeked, seq)?;
+    if search.loaded.is_none() && peeked.first_seq > 1 {
+        let error = no_beginning(&*snap_dir, peeked, &search.skipped);
+        return Err(if search.skipped.is_empty() {
             error.with_kind(ErrorKind::OutOfRange)
         } else {
             error
         });
     }
-    Ok(loaded)
+    Ok(search.loaded)
 }
 
 impl<M: Machine> JournalReader<M> {

@@ -14,7 +14,7 @@ use crate::commit::{self, Cut, Quarantine};
 use crate::fs::{Dir, File, How, SyncSite};
 use crate::log::{LogPos, Peek, frame_stands_at};
 use crate::snapshot::SnapshotInfo;
-use crate::snapshot::blocks::{self, Header};
+use crate::snapshot::blocks::{self, Header, Totals};
 use crate::{Error, ErrorKind, Result};
 
 /// The directory's name in a journal.
@@ -117,33 +117,53 @@ pub(super) struct Loaded<M> {
 /// Snapshots that were passed over, the newest first, each with why.
 pub(super) type Skipped = Vec<(PathBuf, Error)>;
 
+/// What a look through the snapshots found.
+pub(super) struct Search<M> {
+    pub(super) loaded: Option<Loaded<M>>,
+    pub(super) skipped: Skipped,
+    /// The last event that a snapshot of this journal covers, also of one that does not fit the log: so much was acknowledged.
+    pub(super) acknowledged: u64,
+}
+
 /// The newest snapshot at or below `upto` that verifies and that the log beneath belongs to.
 pub(super) fn newest<M: Machine>(
     dir: &dyn Dir,
     log_dir: &dyn Dir,
     log: &Peek,
     upto: u64,
-) -> Result<(Option<Loaded<M>>, Skipped)> {
-    let mut skipped = Vec::new();
+) -> Result<Search<M>> {
+    let mut search = Search { loaded: None, skipped: Vec::new(), acknowledged: 0 };
     for seq in list(dir)?.into_iter().filter(|&seq| seq <= upto) {
-        match load::<M>(dir, log_dir, log, seq) {
-            Ok(loaded) => return Ok((Some(loaded), skipped)),
+        let file = open(dir, seq)?;
+        let read = blocks::load(&*file).and_then(|read| {
+            belongs::<M>(&read.0, log, file.path())?;
+            search.acknowledged = search.acknowledged.max(read.0.seq);
+            load::<M>(&*file, read, log_dir, log, seq)
+        });
+        match read {
+            Ok(loaded) => {
+                search.loaded = Some(loaded);
+                break;
+            }
             Err(e) if e.kind() == ErrorKind::Damaged => {
-                skipped.push((dir.path().join(name(seq)), e));
+                search.skipped.push((dir.path().join(name(seq)), e));
             }
             Err(e) => return Err(e),
         }
     }
-    Ok((None, skipped))
+    Ok(search)
 }
 
-/// Loads one snapshot: `Damaged` if another one may serve, any other error if none should be tried.
-fn load<M: Machine>(dir: &dyn Dir, log_dir: &dyn Dir, log: &Peek, seq: u64) -> Result<Loaded<M>> {
-    let file = open(dir, seq)?;
+/// The state of one snapshot that was read: `Damaged` if another one may serve, any other error if none should be tried.
+fn load<M: Machine>(
+    file: &dyn File,
+    (header, totals, payload): (Header, Totals, Vec<u8>),
+    log_dir: &dyn Dir,
+    log: &Peek,
+    seq: u64,
+) -> Result<Loaded<M>> {
     let path = file.path();
     let fail = |kind, what: String| Error::new(kind, "load snapshot", path, what);
-    let (header, totals, payload) = blocks::load(&*file)?;
-    belongs::<M>(&header, log, path)?;
     if header.seq != seq {
         let what = format!("it covers events up to {}, its name says {seq}", header.seq);
         return Err(fail(ErrorKind::Damaged, what));

@@ -29,7 +29,7 @@ impl<M: Machine> Journal<M> {
     /// there is nothing at `dest`; what was begun beside it goes with the next `sweep`. The journal is as after a [`checkpoint`](Self::checkpoint).
     ///
     /// # Cost
-    /// That of a checkpoint; one sync for each file, and one for each of four directories. Copies the last segment with its zeros.
+    /// That of a checkpoint; one sync for each file and the manifest, one for each of four directories and one for the parent of `dest`. Copies the last segment with its zeros.
     ///
     /// # Errors
     /// `AlreadyExists` if `dest` is anything but missing or an empty directory; else as [`checkpoint`](Self::checkpoint).
@@ -117,7 +117,7 @@ fn zeros(out: &mut ExportFile<'_>, mut left: u64) -> std::io::Result<()> {
 /// nothing at `dest`.
 ///
 /// # Cost
-/// One sync for each file, and one for each of four directories.
+/// One sync for each file, one for each of three directories and one for the parent of `dest`.
 ///
 /// # Errors
 /// `ArtifactInvalid` if it is none, or of another store; `Damaged` if a file does not agree with the manifest; `NewerFormat`; `AlreadyExists` if `dest` is

@@ -239,7 +239,14 @@ impl Route<'_> {
         match FrameHeader::decode(bytes, segment.salt, pos.frame) {
             Parsed::Valid(frame) if frame.crc == pos.frame_crc => {
                 let cursor = Cursor::new(window, len, segment);
-                let cursor = cursor.resume(pos.frame, frame.prev, frame.first_seq);
+                let end = pos.frame.saturating_add(frame.frame_len());
+                let covered = frame.next_seq() <= self.acknowledged.saturating_add(1) && end <= len;
+                let cursor = if covered {
+                    // The store has all of its records elsewhere: whether they can be read here does not matter.
+                    cursor.resume(end, frame.crc, frame.next_seq())
+                } else {
+                    cursor.resume(pos.frame, frame.prev, frame.first_seq)
+                };
                 Ok(Some(Walk::new(cursor, Some(pos))))
             }
             _ => Ok(None),

@@ -204,7 +204,7 @@ fn sequences(task: Task<'_>) -> Result<Report, Box<Violation>> {
 fn faults(task: Task<'_>) -> Result<Report, Box<Violation>> {
     explorer(task)
         .fault_sequences(2)
-        .states_per_point(32, 8)
+        .states_per_point(16, 4)
         .faults(FaultKind::ERRORS)
         .try_explore()
         .map_err(Box::new)

@@ -43,12 +43,11 @@ impl Header {
     }
 }
 
-/// Writes a frame: room for the header, then the payload in large pieces. The header comes back at the end, to be put into
-/// its place by who can.
+/// Writes a frame: room for the header, then the payload as it comes. The header comes back at the end, to be put into its
+/// place by who can.
 #[derive(Debug)]
 pub(super) struct FrameWriter<W> {
     out: W,
-    buffer: Vec<u8>,
     len: u64,
     crc: u32,
 }
@@ -56,20 +55,11 @@ pub(super) struct FrameWriter<W> {
 impl<W: io::Write> FrameWriter<W> {
     pub(super) fn new(mut out: W) -> io::Result<Self> {
         out.write_all(&[0; HEADER])?;
-        Ok(Self { out, buffer: Vec::new(), len: 0, crc: 0 })
-    }
-
-    fn write_out(&mut self) -> io::Result<()> {
-        self.crc = crc32(&self.buffer, self.crc);
-        self.len = self.len.saturating_add(self.buffer.len() as u64);
-        self.out.write_all(&self.buffer)?;
-        self.buffer.clear();
-        Ok(())
+        Ok(Self { out, len: 0, crc: 0 })
     }
 
     /// The header; the caller has seen to it that the payload is no longer than [`PAYLOAD_MAX`].
-    pub(super) fn finish(mut self, version: u32) -> io::Result<Header> {
-        self.write_out()?;
+    pub(super) fn finish(self, version: u32) -> io::Result<Header> {
         let len = u32::try_from(self.len).map_err(io::Error::other)?;
         Ok(Header { version, len, crc: self.crc })
     }
@@ -81,17 +71,10 @@ impl<W: io::Write> io::Write for FrameWriter<W> {
         Ok(bytes.len())
     }
 
-    fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        loop {
-            let room = PIECE.saturating_sub(self.buffer.len());
-            let Some((now, later)) = bytes.split_at_checked(room) else {
-                self.buffer.extend_from_slice(bytes);
-                return Ok(());
-            };
-            self.buffer.extend_from_slice(now);
-            self.write_out()?;
-            bytes = later;
-        }
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.crc = crc32(bytes, self.crc);
+        self.len = self.len.saturating_add(bytes.len() as u64);
+        self.out.write_all(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -7,14 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use untorn::fs::{Fs as _, How, OsFs, SyncSite};
+use untorn::journal::{Journal, JournalOptions};
 use untorn::log::{Log, LogOptions, LogReport, State, SyncPolicy};
 use untorn::sim::{CallKind, Counts, Meter, SimFs};
 use untorn::{AtomicFile, Durability, ErrorKind, ReplaceOptions};
 
 use SyncSite::{
-    Caller, LogBeginFile, LogCutDir, LogCutFile, LogFrame, LogMetaDir, LogMetaFile, LogPrepareDir,
-    LogPrepareFile, MakeDirParent, PublishDir, PublishFile, QuarantineDir, QuarantineFile,
-    ReplaceDir, ReplaceFile,
+    Caller, JournalFile, LogBeginFile, LogCutDir, LogCutFile, LogFrame, LogMetaDir, LogMetaFile,
+    LogPrepareDir, LogPrepareFile, MakeDirParent, PublishDir, PublishFile, QuarantineDir,
+    QuarantineFile, ReplaceDir, ReplaceFile, SnapshotDir, SnapshotFile, SnapshotRetire,
 };
 
 /// META is replaced.
@@ -388,4 +389,109 @@ fn state_full() {
         state.change(&[1; 100]).unwrap().wait().unwrap();
     }
     check(&meter, META.into_iter().chain([(LogFrame, 1)]), 1, || state.full(b"full").unwrap());
+}
+
+/// A machine that counts bytes.
+struct Bytes(u64);
+
+impl untorn::journal::Machine for Bytes {
+    type Event = Vec<u8>;
+    type View = Vec<u8>;
+    type EventCodec = untorn::codec::Raw;
+    type ViewCodec = untorn::codec::Raw;
+    const NAME: &'static str = "bytes";
+    const VERSION: u32 = 1;
+
+    fn apply(&mut self, _seq: u64, event: &Vec<u8>) {
+        self.0 += event.len() as u64;
+    }
+
+    fn capture(&self) -> Vec<u8> {
+        self.0.to_le_bytes().to_vec()
+    }
+
+    fn restore(view: Vec<u8>) -> Result<Self, String> {
+        Ok(Self(u64::from_le_bytes(view.try_into().map_err(|_| "not 8 bytes")?)))
+    }
+}
+
+fn open_journal(meter: &Meter, segment_bytes: u64) -> Journal<Bytes> {
+    let log = LogOptions::new().segment_bytes(segment_bytes);
+    let options = JournalOptions::new().log(log).fs(Arc::new(meter.clone()));
+    Journal::open("/data/app", Bytes(0), options).unwrap().0
+}
+
+#[test]
+fn journal_open() {
+    let (sim, meter) = disk();
+    let made = [(JournalFile, 1), (LogPrepareFile, 1), (LogBeginFile, 1), (LogPrepareDir, 1)];
+    // Three directories lead to its log.
+    let made = made.into_iter().chain(META).chain([(MakeDirParent, 3)]);
+    let journal = check(&meter, made, 3, || open_journal(&meter, 16 << 20));
+    journal.commit(vec![1]).unwrap();
+    check(&meter, META, 1, || journal.close().unwrap());
+    let journal = check(&meter, NOTHING, 0, || open_journal(&meter, 16 << 20));
+    check(&meter, META.into_iter().chain([(LogFrame, 1)]), 1, || journal.commit(vec![2]).unwrap());
+    let (_sim, meter) = killed(&sim);
+    drop(journal);
+    check(&meter, CUT, 2, || open_journal(&meter, 16 << 20));
+}
+
+#[test]
+fn journal_events_and_checkpoints() {
+    let (_sim, meter) = disk();
+    let journal = open_journal(&meter, 1024);
+    check(&meter, [(LogFrame, 1)], 0, || journal.commit(vec![1]).unwrap());
+    let frame = [(LogFrame, 1)];
+    let refuse = |journal: &Journal<Bytes>| journal.update::<(), _>(|_| Err(())).unwrap();
+    check(&meter, NOTHING, 0, || {
+        refuse(&journal).unwrap_err();
+        journal.read(|bytes| bytes.0).unwrap();
+        journal.submit(vec![2]).unwrap();
+        journal.peek(|bytes, _| bytes.0);
+    });
+    check(&meter, frame, 0, || journal.read(|bytes| bytes.0).unwrap());
+    drop(journal.submit(vec![3]).unwrap());
+    check(&meter, frame, 0, || refuse(&journal).unwrap_err());
+    check(&meter, frame, 0, || {
+        let tickets: Vec<_> = (0..10).map(|n| journal.submit(vec![n]).unwrap()).collect();
+        journal.wait(tickets.last().unwrap()).unwrap()
+    });
+    let snapshot = [(SnapshotFile, 1), (SnapshotDir, 1)];
+    drop(journal.submit(vec![4]).unwrap());
+    check(&meter, snapshot.into_iter().chain(frame), 1, || journal.checkpoint().unwrap());
+    check(&meter, NOTHING, 0, || journal.checkpoint().unwrap());
+    journal.commit(vec![5]).unwrap();
+    check(&meter, snapshot, 1, || journal.checkpoint().unwrap());
+    for _ in 0..20 {
+        journal.commit(vec![6; 100]).unwrap();
+    }
+    let retire = snapshot.into_iter().chain([(SnapshotRetire, 1)]);
+    check(&meter, retire.clone(), 1, || journal.checkpoint().unwrap());
+    journal.commit(vec![7]).unwrap();
+    check(&meter, retire.chain(META), 2, || journal.checkpoint().unwrap());
+}
+
+/// One sync for each file and the manifest, one for each directory in the artifact, itself and its parent.
+#[test]
+#[cfg(feature = "blake3")]
+fn journal_export_and_import() {
+    let (_sim, meter) = disk();
+    let journal = open_journal(&meter, 16 << 20);
+    journal.commit(vec![1]).unwrap();
+    journal.checkpoint().unwrap();
+    let manifest = check(
+        &meter,
+        [(SyncSite::ArtifactFile, 5), (SyncSite::ArtifactDir, 4), (SyncSite::ArtifactParent, 1)],
+        1,
+        || journal.export("/data/copy").unwrap(),
+    );
+    assert_eq!(manifest.files.len(), 4, "JOURNAL, the snapshot, META, a segment");
+    check(
+        &meter,
+        [(SyncSite::ArtifactFile, 4), (SyncSite::ArtifactDir, 3), (SyncSite::ArtifactParent, 1)],
+        1,
+        || untorn::journal::import_with("/data/copy", "/data/b", Arc::new(meter.clone()), |_| {}),
+    )
+    .unwrap();
 }
