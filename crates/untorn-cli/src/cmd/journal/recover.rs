@@ -8,7 +8,7 @@ use untorn::{Error, ErrorKind, OnDamage};
 
 use super::super::recover::{Report, say};
 use super::verify::told;
-use super::{from_snapshot, is_journal};
+use super::{from_snapshot, is_journal, loader};
 use crate::args::Recover;
 use crate::exit::{Failure, Result, code};
 use crate::out::Out;
@@ -23,11 +23,12 @@ pub(in crate::cmd) fn recover(args: &Recover, out: &mut Out) -> Result<u8> {
     let found = journal::verify(path)?;
     let base = found.snapshots.last();
     let options = base.map_or_else(|| LogOptions::new().owner(*b"JRNL"), from_snapshot);
+    let options = options.acknowledged(acknowledged(&found));
     let log = path.join("log");
     match (&found.log, &found.log_damage) {
         (Some(_), _) if !found.opens() => Err(no_beginning(path, &found)),
         (Some(_), _) => heal(&log, options, &found, out),
-        (None, Some(damage)) => damaged(args, &log, options, &found, damage, out),
+        (None, Some(damage)) => damaged(args, &log, options, damage, out),
         (None, None) => {
             let what = "nothing can be told of its log";
             Err(Failure::new(ErrorKind::Damaged, path, what))
@@ -46,6 +47,13 @@ pub(in crate::cmd) fn refuse_its_log(path: &Path) -> Result<()> {
         }
         None => Ok(()),
     }
+}
+
+/// The last event that a snapshot of this journal covers, also of one that does not fit the log: its program relies on that.
+fn acknowledged(found: &JournalReport) -> u64 {
+    let whole = found.bad_snapshots.iter().filter_map(|(path, _)| loader(path).verify().ok()?);
+    let ours = whole.filter(|info| info.store_id == Some(found.store_id)).map(|info| info.seq);
+    ours.chain(found.snapshots.last().map(|info| info.seq)).max().unwrap_or(0)
 }
 
 /// Events without a state to begin with.
@@ -117,7 +125,6 @@ fn damaged(
     args: &Recover,
     log: &Path,
     options: LogOptions,
-    found: &JournalReport,
     damage: &Error,
     out: &mut Out,
 ) -> Result<u8> {
@@ -129,7 +136,7 @@ fn damaged(
         Failure::from(e).after(what)
     })?;
     let last = view.last_seq();
-    let base = found.snapshots.last().map_or(0, |info| info.seq);
+    let base = options.acknowledged;
     if last < base || (base == 0 && view.first_seq() > 1) {
         let what = format!(
             "a cut would lose the event that snapshot {base} ends with, so that nothing can be cut; take the journal from an exported artifact; \
