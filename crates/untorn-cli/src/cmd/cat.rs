@@ -65,6 +65,10 @@ impl<'a> Source<'a> {
                 Some((reader, first)) => Ok(Opened { reader, first, damage: Some(e) }),
                 None => Err(e.into()),
             },
+            (Err(e), None) if e.kind() == ErrorKind::NotOurs && journal::is_journal(self.log) => {
+                let what = "it is a journal: `untorn journal` reads its events";
+                Err(Failure::new(ErrorKind::NotOurs, self.log, what))
+            }
             (Err(e), _) => Err(e.into()),
         }
     }

@@ -182,6 +182,8 @@ fn a_sound_journal_is_told_and_verified() {
     }
     fs::create_dir(dir.join("empty")).unwrap();
     check(dir, &["journal", "verify", "empty", "--json"], 3);
+    let said = complaint(dir, &["log", "cat", "app"], 10);
+    assert!(said.contains("untorn journal"), "{said}");
     // Alone, it might be cut below what a snapshot covers.
     let said = complaint(dir, &["recover", "app/log", "--truncate", "--yes"], 12);
     assert!(said.contains("the log of a journal"), "{said}");
@@ -254,7 +256,7 @@ fn damage_above_the_snapshot_is_cut_only_as_it_was_named() {
     check(dir, &["journal", "verify", "app"], 0);
 }
 
-/// Rot in the very frame that the newest snapshot ends with: the log cannot be read from there.
+/// Rot in the very frame that the newest snapshot ends with: in its body it is covered, in its header the snapshot fits no more.
 #[test]
 fn nothing_is_cut_at_the_event_that_a_snapshot_ends_with() {
     let home = tempfile::tempdir().unwrap();
@@ -262,10 +264,14 @@ fn nothing_is_cut_at_the_event_that_a_snapshot_ends_with() {
     journal(dir);
     let (path, frame) = place(dir, 80);
     flip(&path, frame + 60);
+    assert_eq!(opens(dir), Some(100));
+    let truncate = ["recover", "app", "--truncate", "--yes", "--accept-loss", "80..100"];
+    assert!(check(dir, &truncate, 0).contains("snapshot 80 covers"));
+    flip(&path, frame + 8);
     let before = fs::read(&path).unwrap();
     assert!(check(dir, &["journal", "verify", "app"], 4).contains("an open refuses"));
-    for more in [&[][..], &["--truncate", "--yes", "--accept-loss", "80..100"]] {
-        let said = complaint(dir, &[&["recover", "app"], more].concat(), 4);
+    for args in [&["recover", "app"][..], &truncate] {
+        let said = complaint(dir, args, 4);
         assert!(said.contains("nothing can be cut") && said.contains("snapshot 80"), "{said}");
     }
     assert_eq!(fs::read(&path).unwrap(), before);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use untorn::codec::{Json, Raw};
 use untorn::fs::Fs as _;
 use untorn::journal::{self, Checkpoint, Journal, JournalOptions, Machine, RecoveryReport};
-use untorn::log::LogOptions;
+use untorn::log::{Log, LogOptions};
 use untorn::sim::{CallKind, Effect, Fault, FaultKind, Item, SimFs};
 use untorn::{Durability, Error, ErrorKind, OnDamage, Outcome};
 
@@ -283,8 +283,12 @@ fn a_hole_counts_where_no_snapshot_covers_it() {
     assert!(found.log_damage.is_some() && found.opens() && !found.is_sound());
     let late = harm(segments.len() - 2);
     refuses(&late, ErrorKind::Damaged, ".seg at offset");
-    let found = journal::verify_with(DIR, Arc::new(late)).unwrap();
+    let found = journal::verify_with(DIR, Arc::new(late.clone())).unwrap();
     assert!(!found.opens(), "{found:?}");
+    // A view that ends before the damage says what it does not show.
+    let options = LogOptions::new().on_damage(OnDamage::Truncate).fs(Arc::new(late));
+    let view = Log::open_read_only(format!("{DIR}/log"), options).unwrap();
+    assert_eq!(view.report().lost, Some((view.last_seq() + 1, 90)));
 }
 
 /// Any byte may rot, any file may be cut: the journal opens with the exact state, or refuses with a typed error and

@@ -7,7 +7,8 @@ use untorn::log::{Log, LogOptions, LogReport};
 use untorn::{Error, ErrorKind, OnDamage};
 
 use super::super::recover::{Report, say};
-use super::{from_snapshot, is_journal};
+use super::verify::told;
+use super::{from_snapshot, is_journal, loader};
 use crate::args::Recover;
 use crate::exit::{Failure, Result, code};
 use crate::out::Out;
@@ -22,11 +23,12 @@ pub(in crate::cmd) fn recover(args: &Recover, out: &mut Out) -> Result<u8> {
     let found = journal::verify(path)?;
     let base = found.snapshots.last();
     let options = base.map_or_else(|| LogOptions::new().owner(*b"JRNL"), from_snapshot);
+    let options = options.acknowledged(acknowledged(&found));
     let log = path.join("log");
     match (&found.log, &found.log_damage) {
         (Some(_), _) if !found.opens() => Err(no_beginning(path, &found)),
         (Some(_), _) => heal(&log, options, &found, out),
-        (None, Some(damage)) => damaged(args, &log, options, &found, damage, out),
+        (None, Some(damage)) => damaged(args, &log, options, damage, out),
         (None, None) => {
             let what = "nothing can be told of its log";
             Err(Failure::new(ErrorKind::Damaged, path, what))
@@ -47,6 +49,13 @@ pub(in crate::cmd) fn refuse_its_log(path: &Path) -> Result<()> {
     }
 }
 
+/// The last event that a snapshot of this journal covers, also of one that does not fit the log: its program relies on that.
+fn acknowledged(found: &JournalReport) -> u64 {
+    let whole = found.bad_snapshots.iter().filter_map(|(path, _)| loader(path).verify().ok()?);
+    let ours = whole.filter(|info| info.store_id == Some(found.store_id)).map(|info| info.seq);
+    ours.chain(found.snapshots.last().map(|info| info.seq)).max().unwrap_or(0)
+}
+
 /// Events without a state to begin with.
 fn no_beginning(path: &Path, found: &JournalReport) -> Failure {
     let first = found.log.as_ref().map_or(0, |log| log.first_seq);
@@ -56,7 +65,7 @@ fn no_beginning(path: &Path, found: &JournalReport) -> Failure {
     );
     for (_, error) in &found.bad_snapshots {
         what.push_str("; ");
-        what.push_str(&error.to_string());
+        what.push_str(&told(error));
     }
     Failure::new(ErrorKind::Damaged, path, what)
 }
@@ -116,18 +125,18 @@ fn damaged(
     args: &Recover,
     log: &Path,
     options: LogOptions,
-    found: &JournalReport,
     damage: &Error,
     out: &mut Out,
 ) -> Result<u8> {
     let path = &*args.path;
+    let damage = told(damage);
     let options = options.on_damage(OnDamage::Truncate);
     let view = Log::open_read_only(log, options.clone()).map_err(|e| {
         let what = "nothing can be cut, for not even the log's beginning can be told; take the journal from an exported artifact";
         Failure::from(e).after(what)
     })?;
     let last = view.last_seq();
-    let base = found.snapshots.last().map_or(0, |info| info.seq);
+    let base = options.acknowledged;
     if last < base || (base == 0 && view.first_seq() > 1) {
         let what = format!(
             "a cut would lose the event that snapshot {base} ends with, so that nothing can be cut; take the journal from an exported artifact; \

@@ -149,6 +149,16 @@ impl Verified {
     }
 }
 
+/// Where the damage is and what, without advice.
+pub(super) fn told(error: &Error) -> String {
+    let what = reason(&error.to_string());
+    match (error.path(), error.offset()) {
+        (Some(path), Some(offset)) => format!("{} at offset {offset}: {what}", path.display()),
+        (Some(path), None) => format!("{}: {what}", path.display()),
+        (None, _) => what,
+    }
+}
+
 /// What is wrong, without the file and the advice, which the line and the verdict give.
 fn reason(message: &str) -> String {
     let after = message.split_once(": ").map_or(message, |(_, what)| what);
