@@ -107,6 +107,8 @@ pub fn verify_with(path: impl AsRef<Path>, fs: Arc<dyn Fs>) -> Result<JournalRep
         log_damage: None,
     };
     let log_dir = dir.open_dir(LOG.as_ref()).map_err(|e| fail(LOG, e))?;
+    // As an open does: what a snapshot of this journal covers was acknowledged, whether it fits the log or not.
+    let mut acknowledged = 0;
     match dir.open_dir(shelf::DIR.as_ref()) {
         Ok(snap_dir) => {
             for seq in shelf::list(&*snap_dir)? {
@@ -119,10 +121,12 @@ pub fn verify_with(path: impl AsRef<Path>, fs: Arc<dyn Fs>) -> Result<JournalRep
                         Some(pos) => frame_stands_at(&*log_dir, pos)?,
                         None => seq == 0,
                     };
-                    let fits = header.store_id == log.store_id
-                        && header.seq == seq
-                        && header.machine == report.machine;
-                    if fits && stands {
+                    let ours =
+                        header.store_id == log.store_id && header.machine == report.machine;
+                    if ours {
+                        acknowledged = acknowledged.max(header.seq);
+                    }
+                    if ours && header.seq == seq && stands {
                         return Ok(SnapshotInfo::of_blocks(file.path(), &header, totals));
                     }
                     let what = "it is not of this journal, or the log does not have the event that it ends with";
@@ -143,7 +147,7 @@ pub fn verify_with(path: impl AsRef<Path>, fs: Arc<dyn Fs>) -> Result<JournalRep
         Err(e) => return Err(fail(shelf::DIR, e)),
     }
     report.snapshots.reverse();
-    report.look_at_log(&path.join(LOG), &fs)?;
+    report.look_at_log(&path.join(LOG), &fs, acknowledged)?;
     Ok(report)
 }
 
@@ -154,19 +158,19 @@ fn gone(snap_dir: &dyn Dir, seq: u64) -> bool {
 }
 
 impl JournalReport {
-    fn look_at_log(&mut self, path: &Path, fs: &Arc<dyn Fs>) -> Result<()> {
-        let open = |seq: u64, pos: Option<LogPos>| {
-            let options = LogOptions::new().acknowledged(seq).start(pos).fs(Arc::clone(fs));
-            Log::open_read_only(path, options)
+    fn look_at_log(&mut self, path: &Path, fs: &Arc<dyn Fs>, acknowledged: u64) -> Result<()> {
+        let open = |pos: Option<LogPos>| {
+            let known = LogOptions::new().acknowledged(acknowledged);
+            Log::open_read_only(path, known.start(pos).fs(Arc::clone(fs)))
         };
-        let known = self.snapshots.last().map_or((0, None), |info| (info.seq, info.pos));
-        let found = match open(known.0, None) {
+        let pos = self.snapshots.last().and_then(|info| info.pos);
+        let found = match open(None) {
             Err(e) if e.kind() == ErrorKind::Damaged => {
                 self.log_damage = Some(e);
-                if known.1.is_none() {
+                if pos.is_none() {
                     return Ok(());
                 }
-                match open(known.0, known.1) {
+                match open(pos) {
                     Err(e) if e.kind() == ErrorKind::Damaged => return Ok(()),
                     found => found?,
                 }

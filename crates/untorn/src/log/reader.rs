@@ -15,7 +15,7 @@ use crate::fs::Dir;
 use crate::{Error, ErrorKind, OnDamage, Result};
 
 /// How often a look is taken again if the owner changed the log meanwhile.
-const LOOKS: u32 = 8;
+const LOOKS: u32 = 16;
 
 /// What a segment is, for tools.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +67,7 @@ impl Log {
     /// Writes nothing, takes no lock, never holds the owner up.
     ///
     /// # Errors
-    /// `NotFound`; `NotOurs`; `NewerFormat`; `Damaged`, unless [`OnDamage`] is `Truncate`: then the view ends before the damage;
+    /// `NotFound`; `NotOurs`; `NewerFormat`; `Stale` if the owner drops segments all the time; `Damaged`, unless [`OnDamage`] is `Truncate`: then the view ends before the damage;
     /// `Io`.
     pub fn open_read_only(path: impl AsRef<Path>, options: LogOptions) -> Result<LogReader> {
         let path = path.as_ref();
@@ -99,10 +99,15 @@ fn look(dir: &Arc<dyn Dir>, options: &LogOptions, from: Option<LogPos>) -> Resul
             Err(error) => error,
         };
         looks = looks.saturating_add(1);
-        let moved = load(&**dir)? != Some(meta) || meta.ended == Ended::Cut;
         // A cut or a dropped segment under our eyes looks like damage.
-        if !moved || looks >= LOOKS {
+        let moved = load(&**dir)? != Some(meta);
+        let cutting = meta.ended == Ended::Cut;
+        if !moved && !(cutting && looks < LOOKS) {
             return Err(error);
+        }
+        if looks >= LOOKS {
+            let what = "its owner changes it faster than it can be looked at; try again";
+            return Err(Error::new(ErrorKind::Stale, "open log", dir.path(), what));
         }
     }
 }
