@@ -101,8 +101,8 @@ fn look(dir: &Arc<dyn Dir>, options: &LogOptions, from: Option<LogPos>) -> Resul
         looks = looks.saturating_add(1);
         // A cut or a dropped segment under our eyes looks like damage.
         let moved = load(&**dir)? != Some(meta);
-        let cutting = meta.ended == Ended::Cut;
-        if !moved && !(cutting && looks < LOOKS) {
+        let cutting = meta.ended == Ended::Cut && looks < LOOKS;
+        if !(moved || cutting) {
             return Err(error);
         }
         if looks >= LOOKS {
