@@ -219,3 +219,13 @@ fn listen(stdout: impl std::io::Read, first: &Sender<()>) -> Vec<Ack> {
     }
     acks
 }
+
+/// All names in a directory.
+pub(super) fn names(dir: &Path) -> Result<Vec<String>> {
+    let fail = |e| Failure::io("list", dir, e);
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(fail)? {
+        names.push(entry.map_err(fail)?.file_name().to_string_lossy().into_owned());
+    }
+    Ok(names)
+}

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::child::{WRITERS, name};
 use super::content::{self, Key};
-use super::kill::{Ack, Findings, Victim};
+use super::kill::{Ack, Findings, Victim, names};
 use crate::exit::{Failure, Result};
 
 pub(super) struct FileVictim {
@@ -21,15 +21,6 @@ impl FileVictim {
         let dir = work.join("file");
         fs::create_dir(&dir).map_err(|e| Failure::io("make", &dir, e))?;
         Ok(Self { dir, seed, kept: BTreeMap::new() })
-    }
-
-    fn names(&self) -> Result<Vec<String>> {
-        let fail = |e| Failure::io("list", &self.dir, e);
-        let mut names = Vec::new();
-        for entry in fs::read_dir(&self.dir).map_err(fail)? {
-            names.push(entry.map_err(fail)?.file_name().to_string_lossy().into_owned());
-        }
-        Ok(names)
     }
 
     fn check_one(
@@ -81,7 +72,7 @@ impl FileVictim {
 
     /// Files that are created once are whole under their name.
     fn check_new(&self, found: &mut Findings) -> Result<()> {
-        for name in self.names()?.iter().filter(|name| name.starts_with("new-")) {
+        for name in names(&self.dir)?.iter().filter(|name| name.starts_with("new-")) {
             let path = self.dir.join(name);
             let fail = |e| Failure::io("look at", &path, e);
             let bytes = fs::read(&path).map_err(fail)?;
@@ -113,7 +104,7 @@ impl Victim for FileVictim {
                 swept.busy
             ));
         }
-        for name in self.names()?.iter().filter(|name| !name.starts_with("file-")) {
+        for name in names(&self.dir)?.iter().filter(|name| !name.starts_with("file-")) {
             found.violate(&format!("{name} is left after a sweep"));
         }
         Ok(())

@@ -11,7 +11,7 @@ use untorn::snapshot::{
 
 use super::child::{WRITERS, snapshot_name, snapshot_options};
 use super::content::{self, Key};
-use super::kill::{Ack, Findings, Victim};
+use super::kill::{Ack, Findings, Victim, names};
 use crate::exit::{Failure, Result};
 
 pub(super) struct SnapshotVictim {
@@ -26,15 +26,6 @@ impl SnapshotVictim {
         let dir = work.join("snapshot");
         fs::create_dir(&dir).map_err(|e| Failure::io("make", &dir, e))?;
         Ok(Self { dir, seed, kept: BTreeMap::new() })
-    }
-
-    fn names(&self) -> Result<Vec<String>> {
-        let fail = |e| Failure::io("list", &self.dir, e);
-        let mut names = Vec::new();
-        for entry in fs::read_dir(&self.dir).map_err(fail)? {
-            names.push(entry.map_err(fail)?.file_name().to_string_lossy().into_owned());
-        }
-        Ok(names)
     }
 
     fn check_one(&mut self, writer: u32, round: u32, acks: &[Ack], found: &mut Findings) {
@@ -93,7 +84,7 @@ impl Victim for SnapshotVictim {
             let path = self.dir.join(snapshot_name(writer));
             drop(SnapshotFsWriter::with(path, snapshot_options(0))?);
         }
-        for name in self.names()?.iter().filter(|name| !name.starts_with("state-")) {
+        for name in names(&self.dir)?.iter().filter(|name| !name.starts_with("state-")) {
             found.violate(&format!("{name} is left after the next writer"));
         }
         Ok(())

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::shape::{Entry, Item, candidates};
+use super::shape::{Entry, Item, Promises, candidates};
 use super::{Part, Task};
 use crate::codec::Raw;
 use crate::journal::{Journal, JournalOptions, Machine, RecoveryReport};
@@ -118,9 +118,7 @@ struct World {
     journal: Option<Journal<Memory>>,
     options: JournalOptions,
     shape: Shape,
-    /// The last state that was promised, by number.
-    promised: u64,
-    current: u64,
+    promises: Promises,
 }
 
 fn options(fs: Arc<dyn crate::fs::Fs>, durability: Durability, keep: usize) -> JournalOptions {
@@ -132,23 +130,9 @@ impl World {
     fn open(run: &Run<Ledger>, durability: Durability, keep: usize) -> Result<Self, Fail> {
         let options = options(run.fs(), durability, keep);
         let mut world =
-            Self { journal: None, options, shape: Shape::default(), promised: 0, current: 0 };
+            Self { journal: None, options, shape: Shape::default(), promises: Promises::default() };
         world.reopen(run)?;
         Ok(world)
-    }
-
-    fn issue(&mut self, run: &Run<Ledger>, step: &'static str) -> Ledger {
-        self.current = run.next();
-        let entry = Entry::State(self.current, step, Arc::new(self.shape.clone()));
-        run.issue(entry.clone());
-        entry
-    }
-
-    fn ack(&mut self, run: &Run<Ledger>, entry: Ledger) {
-        if let Entry::State(id, ..) = &entry {
-            self.promised = *id;
-        }
-        run.ack(entry);
     }
 
     /// Opens the journal; what it shows then is promised.
@@ -166,8 +150,8 @@ impl World {
         };
         // That a snapshot was found does not mean that it is durable: the state is, with it or without.
         self.shape.events = events;
-        let entry = self.issue(run, "opened");
-        self.ack(run, entry);
+        let entry = self.promises.issue(run, "opened", &self.shape);
+        self.promises.ack(run, entry);
         self.journal = Some(journal);
         Ok(())
     }
@@ -181,20 +165,20 @@ impl World {
         act: impl FnOnce(&Journal<Memory>) -> crate::Result<Acked>,
     ) -> Result<(), Fail> {
         let journal = self.journal.clone().ok_or("the journal did not open")?;
-        let (before, all_promised) = (self.shape.clone(), self.promised == self.current);
+        let (before, all_promised) = (self.shape.clone(), self.promises.all_kept());
         self.shape = next;
-        let entry = self.issue(run, name);
+        let entry = self.promises.issue(run, name, &self.shape);
         match act(&journal) {
             Ok(Acked::No) => {}
             Ok(Acked::Buffered) => run.ack_buffered(entry),
-            Ok(Acked::Synced) => self.ack(run, entry),
+            Ok(Acked::Synced) => self.promises.ack(run, entry),
             Err(error) => {
                 if error.outcome() == Outcome::Unchanged && error.kind() != ErrorKind::Poisoned {
                     // C10: what an error calls unchanged is not found changed.
                     self.shape = before;
-                    let entry = self.issue(run, "unchanged");
+                    let entry = self.promises.issue(run, "unchanged", &self.shape);
                     if all_promised {
-                        self.ack(run, entry);
+                        self.promises.ack(run, entry);
                     }
                 }
                 return Err(error.into());

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::shape::{Entry, Item, candidates, torn_bytes_are_kept};
+use super::shape::{Entry, Item, Promises, candidates, torn_bytes_are_kept};
 use super::{Part, Task};
 use crate::log::{Log, LogOptions, Upto};
 use crate::sim::{After, Crash, Explorer, Fail, FaultKind, Report, Run, Violation};
@@ -68,9 +68,7 @@ struct World {
     log: Option<Log>,
     options: LogOptions,
     shape: Shape,
-    /// The last state that was promised, by number.
-    promised: u64,
-    current: u64,
+    promises: Promises,
 }
 
 fn options(run: &Run<Ledger>, durability: Durability) -> LogOptions {
@@ -81,23 +79,9 @@ impl World {
     fn open(run: &Run<Ledger>, durability: Durability) -> Result<Self, Fail> {
         let options = options(run, durability);
         let shape = Shape { front: (1, 1), records: Vec::new() };
-        let mut world = Self { log: None, options, shape, promised: 0, current: 0 };
+        let mut world = Self { log: None, options, shape, promises: Promises::default() };
         world.reopen(run)?;
         Ok(world)
-    }
-
-    fn issue(&mut self, run: &Run<Ledger>, step: &'static str) -> Ledger {
-        self.current = run.next();
-        let entry = Entry::State(self.current, step, Arc::new(self.shape.clone()));
-        run.issue(entry.clone());
-        entry
-    }
-
-    fn ack(&mut self, run: &Run<Ledger>, entry: Ledger) {
-        if let Entry::State(id, ..) = &entry {
-            self.promised = *id;
-        }
-        run.ack(entry);
     }
 
     /// Opens the log; what it shows then is promised.
@@ -115,8 +99,8 @@ impl World {
             return Err("a record has other bytes than were written".into());
         };
         self.shape = Shape { front: (first, first), records };
-        let entry = self.issue(run, "opened");
-        self.ack(run, entry);
+        let entry = self.promises.issue(run, "opened", &self.shape);
+        self.promises.ack(run, entry);
         self.log = Some(log);
         Ok(())
     }
@@ -134,25 +118,25 @@ impl World {
         act: impl FnOnce(&Log) -> crate::Result<Acked>,
     ) -> Result<(), Fail> {
         let log = self.log()?;
-        let (before, all_promised) = (self.shape.clone(), self.promised == self.current);
+        let (before, all_promised) = (self.shape.clone(), self.promises.all_kept());
         self.shape = next;
-        let entry = self.issue(run, name);
+        let entry = self.promises.issue(run, name, &self.shape);
         match act(&log) {
             Ok(Acked::No) => {}
             Ok(Acked::Buffered) => run.ack_buffered(entry),
-            Ok(Acked::Synced) => self.ack(run, entry),
+            Ok(Acked::Synced) => self.promises.ack(run, entry),
             Ok(Acked::Front(first)) => {
                 self.shape.front = (first, first);
                 self.shape.records.retain(|item| item.seq >= first);
-                let entry = self.issue(run, "front moved");
-                self.ack(run, entry);
+                let entry = self.promises.issue(run, "front moved", &self.shape);
+                self.promises.ack(run, entry);
             }
             Err(error) if error.outcome() == Outcome::Applied => {
                 let first = log.first_seq();
                 self.shape.front = (first, first);
                 self.shape.records.retain(|item| item.seq >= first);
-                let entry = self.issue(run, "applied");
-                self.ack(run, entry);
+                let entry = self.promises.issue(run, "applied", &self.shape);
+                self.promises.ack(run, entry);
                 return Err(error.into());
             }
             Err(error) => {
@@ -165,9 +149,9 @@ impl World {
                     if all_promised {
                         self.shape.records.retain(|item| item.seq <= written);
                     }
-                    let entry = self.issue(run, "unchanged");
+                    let entry = self.promises.issue(run, "unchanged", &self.shape);
                     if all_promised {
-                        self.ack(run, entry);
+                        self.promises.ack(run, entry);
                     }
                 }
                 return Err(error.into());
@@ -188,7 +172,7 @@ impl World {
         let withdrawn = withdrawn.with(&ids);
         if withdrawn.records.len() < next.records.len() {
             let full = std::mem::replace(&mut self.shape, withdrawn.clone());
-            self.issue(run, "append after a withdrawal");
+            self.promises.issue(run, "append after a withdrawal", &self.shape);
             self.shape = full;
         }
         let (durability, expected, mut got) = (self.options.durability, next.last(), 0);
@@ -206,9 +190,9 @@ impl World {
         });
         if result.is_ok() && withdrawn.last() == got && self.shape.last() != got {
             self.shape = withdrawn;
-            let entry = self.issue(run, "withdrawn, appended");
+            let entry = self.promises.issue(run, "withdrawn, appended", &self.shape);
             if wait && durability == Durability::Synced {
-                self.ack(run, entry);
+                self.promises.ack(run, entry);
             }
         }
         result
@@ -226,7 +210,7 @@ impl World {
 
     /// Everything is synced first: else any part of what is written may come back with the new front.
     fn truncate_front(&mut self, run: &Run<Ledger>) -> Result<(), Fail> {
-        if self.promised != self.current {
+        if !self.promises.all_kept() {
             self.sync(run)?;
         }
         let mut next = self.shape.clone();

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::sim::{After, Fail};
+use crate::sim::{After, Fail, Run};
 
 /// A state of a store, numbered; or bytes that must not get lost.
 #[derive(Clone)]
@@ -38,6 +38,47 @@ impl<S: fmt::Display> fmt::Debug for Entry<S> {
                 write!(f, "{} torn bytes at {path}:{offset}", bytes.len())
             }
         }
+    }
+}
+
+/// Which state was begun last, and which one was promised last, by number.
+#[derive(Default)]
+pub(super) struct Promises {
+    begun: u64,
+    promised: u64,
+}
+
+impl Promises {
+    /// From here on this state may be found.
+    pub(super) fn issue<S: Clone>(
+        &mut self,
+        run: &Run<Entry<S>>,
+        step: &'static str,
+        state: &S,
+    ) -> Entry<S>
+    where
+        Entry<S>: Clone + PartialEq + fmt::Debug + 'static,
+    {
+        self.begun = run.next();
+        let entry = Entry::State(self.begun, step, Arc::new(state.clone()));
+        run.issue(entry.clone());
+        entry
+    }
+
+    /// From here on nothing older may be found.
+    pub(super) fn ack<S>(&mut self, run: &Run<Entry<S>>, entry: Entry<S>)
+    where
+        Entry<S>: Clone + PartialEq + fmt::Debug + 'static,
+    {
+        if let Entry::State(id, ..) = &entry {
+            self.promised = *id;
+        }
+        run.ack(entry);
+    }
+
+    /// Whether the state that was begun last is promised.
+    pub(super) const fn all_kept(&self) -> bool {
+        self.promised == self.begun
     }
 }
 
