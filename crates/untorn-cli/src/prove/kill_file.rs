@@ -112,8 +112,7 @@ impl Victim for FileVictim {
 
     fn intrude(&mut self, found: &mut Findings) -> Result<()> {
         // Between its creation and its lock a temporary is anybody's: its maker then takes another. What has bytes is locked.
-        let begun: Vec<PathBuf> = self
-            .names()?
+        let begun: Vec<PathBuf> = names(&self.dir)?
             .iter()
             .map(|name| self.dir.join(name))
             .filter(|path| fs::metadata(path).is_ok_and(|stat| stat.len() > 0))

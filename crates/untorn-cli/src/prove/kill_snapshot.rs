@@ -92,8 +92,7 @@ impl Victim for SnapshotVictim {
 
     fn intrude(&mut self, found: &mut Findings) -> Result<()> {
         // A second writer of each path: it must take nothing that the stopped one has begun. What has bytes is locked.
-        let begun: Vec<PathBuf> = self
-            .names()?
+        let begun: Vec<PathBuf> = names(&self.dir)?
             .iter()
             .filter(|name| !name.starts_with("state-"))
             .map(|name| self.dir.join(name))
