@@ -127,6 +127,7 @@ impl<M: Machine> Inner<M> {
             Last::Pos(pos) => *pos,
         };
         let bytes = captured.bytes;
+        on.copy_bad(&self.quarantine())?;
         let info = self.write(on, captured, pos)?;
         self.growth.bytes.fetch_sub(bytes, AcqRel);
         self.growth.snapshot.store(info.stored_bytes, Release);
@@ -183,14 +184,17 @@ impl<M: Machine> Inner<M> {
             Ok(())
         })?;
         let info = SnapshotInfo::of_blocks(&path, &header, totals);
-        on.sure.push(captured.seq);
+        on.put(captured.seq);
         *self.latest() = Some(info.clone());
         Ok(info)
     }
 
+    fn quarantine(&self) -> Quarantine<'_> {
+        Quarantine { fs: &*self.fs, home: &*self.dir }
+    }
+
     fn tidy(&self, on: &mut Shelf) -> Result<()> {
-        let quarantine = Quarantine { fs: &*self.fs, home: &*self.dir };
-        if let Some(oldest) = on.tidy(self.options.keep_snapshots, &quarantine)? {
+        if let Some(oldest) = on.tidy(self.options.keep_snapshots, &self.quarantine())? {
             // Not above the event that it ends with: the snapshot names the frame of that one. J5
             self.log.truncate_front(oldest).map_err(|error| match error.kind() {
                 ErrorKind::Poisoned => self.poison_by(error),

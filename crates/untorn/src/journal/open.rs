@@ -178,6 +178,7 @@ fn build<M: Machine>(
         dir: Arc::clone(&snap_dir),
         sure: report.snapshot.iter().map(|info| info.seq).collect(),
         bad: bad.collect(),
+        copied: Vec::new(),
     };
     let state = State {
         machine: replay.machine,

@@ -56,32 +56,47 @@ pub(super) struct Shelf {
     pub(super) sure: Vec<u64>,
     /// Those that do not verify: to be moved out of the way by the next checkpoint.
     pub(super) bad: Vec<u64>,
+    /// Those of them that are in the quarantine, and have their name here still.
+    pub(super) copied: Vec<u64>,
 }
 
 impl Shelf {
-    /// Makes room after a new snapshot: keeps the newest `keep` that count, moves bad ones to the quarantine, removes
-    /// the rest. Returns the oldest kept one, if as many are kept as should be: the log may be cut below it.
-    pub(super) fn tidy(&mut self, keep: usize, quarantine: &Quarantine<'_>) -> Result<Option<u64>> {
-        let on_disk = list(&*self.dir)?;
-        self.count_older(&on_disk, keep)?;
-        while self.sure.len() > keep {
-            self.sure.remove(0);
-        }
-        let Some(&oldest) = self.sure.first() else { return Ok(None) };
-        let retired: Vec<u64> = on_disk.iter().copied().filter(|&seq| seq < oldest).collect();
-        for &seq in &self.bad {
+    /// Copies what does not verify, before its name is taken away or given to a new snapshot.
+    pub(super) fn copy_bad(&mut self, quarantine: &Quarantine<'_>) -> Result<()> {
+        while let Some(&seq) = self.bad.first() {
             if let Ok(file) = open(&*self.dir, seq) {
                 let len = file.stat().map_err(|e| Error::system("look at", file.path(), e))?.len;
                 let why = "a snapshot that does not verify".to_owned();
                 quarantine.keep(&Cut { file: &*file, bytes: 0..len, why })?;
             }
+            self.copied.push(self.bad.remove(0));
         }
-        if !retired.is_empty() || !self.bad.is_empty() {
-            for seq in retired.iter().chain(&self.bad) {
+        Ok(())
+    }
+
+    /// A new snapshot has its name: it counts, whatever stood there before.
+    pub(super) fn put(&mut self, seq: u64) {
+        self.copied.retain(|&copied| copied != seq);
+        self.sure.push(seq);
+    }
+
+    /// Makes room after a new snapshot: keeps the newest `keep` that count, moves bad ones to the quarantine, removes
+    /// the rest. Returns the oldest kept one, if as many are kept as should be: the log may be cut below it.
+    pub(super) fn tidy(&mut self, keep: usize, quarantine: &Quarantine<'_>) -> Result<Option<u64>> {
+        let on_disk = list(&*self.dir)?;
+        self.count_older(&on_disk, keep)?;
+        self.copy_bad(quarantine)?;
+        while self.sure.len() > keep {
+            self.sure.remove(0);
+        }
+        let Some(&oldest) = self.sure.first() else { return Ok(None) };
+        let retired: Vec<u64> = on_disk.iter().copied().filter(|&seq| seq < oldest).collect();
+        if !retired.is_empty() || !self.copied.is_empty() {
+            for seq in retired.iter().chain(&self.copied) {
                 commit::unlink(&*self.dir, &name(*seq))?;
             }
             commit::sync_dir(&*self.dir, SyncSite::SnapshotRetire)?; // J3
-            self.bad.clear();
+            self.copied.clear();
         }
         Ok((self.sure.len() >= keep).then_some(oldest))
     }
@@ -89,7 +104,8 @@ impl Shelf {
     /// Snapshots of earlier runs count when they verify now.
     fn count_older(&mut self, on_disk: &[u64], keep: usize) -> Result<()> {
         for &seq in on_disk {
-            let known = self.sure.contains(&seq) || self.bad.contains(&seq);
+            let known =
+                [&self.sure, &self.bad, &self.copied].iter().any(|list| list.contains(&seq));
             let newer = self.sure.last().is_some_and(|&last| seq > last);
             if self.sure.len() >= keep || known || newer {
                 continue;

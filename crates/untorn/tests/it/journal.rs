@@ -256,6 +256,37 @@ fn a_damaged_snapshot_falls_back_and_says_so() {
     refuses(&sim.kill(), ErrorKind::Damaged, "no snapshot can be used");
 }
 
+/// A damaged snapshot of the very event that the state is at: the new one takes its name, and stays.
+#[test]
+fn a_new_snapshot_takes_the_place_of_a_damaged_one() {
+    for keep in [1, 2] {
+        let sim = SimFs::new(30);
+        let journal = with_events(&sim, 30);
+        journal.checkpoint().unwrap();
+        for _ in 0..30 {
+            add(&journal, "a", 1).unwrap();
+        }
+        journal.checkpoint().unwrap();
+        journal.close().unwrap();
+        patch(&sim, &snap(60), |bytes| bytes[140] ^= 1);
+        let damaged = sim.read(snap(60)).unwrap();
+        let keeping = options(&sim).keep_snapshots(keep);
+        let (journal, report) = Journal::open(DIR, Counters::default(), keeping).unwrap();
+        assert_eq!((value(&journal), report.skipped.len()), (60, 1));
+        assert_eq!(journal.checkpoint().unwrap().seq, 60);
+        let expected = [snap(30), snap(60)];
+        assert_eq!(snaps(&sim), expected[2 - keep..]);
+        assert!(
+            contents(&sim)
+                .iter()
+                .any(|(path, bytes)| { path.contains("/quarantine/") && *bytes == damaged })
+        );
+        add(&journal, "a", 1).unwrap();
+        let (journal, report) = open(&sim.kill()).unwrap();
+        assert_eq!((value(&journal), report.replayed, report.skipped.len()), (61, 1, 0));
+    }
+}
+
 /// (14) A gap after the snapshot: the durable tail was ignored. (10) What lies below the snapshot is not needed.
 #[test]
 fn a_hole_counts_where_no_snapshot_covers_it() {
