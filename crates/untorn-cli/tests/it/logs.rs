@@ -97,8 +97,8 @@ fn truncation_at_both_ends() {
 fn damage_is_told_and_nothing_is_done_without_a_word() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    check_fed(dir, &["log", "append", "log"], numbers(5).as_bytes(), 0);
-    check_fed(dir, &["log", "append", "log"], numbers(5).as_bytes(), 0);
+    check_fed(dir, &["log", "append", "--batch", "log"], numbers(5).as_bytes(), 0);
+    check_fed(dir, &["log", "append", "--batch", "log"], numbers(5).as_bytes(), 0);
     damage(dir);
     let before = fs::read(dir.join("log/0000000000000001.seg")).unwrap();
     for args in [
