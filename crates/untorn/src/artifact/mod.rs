@@ -43,7 +43,7 @@ mod stage;
 mod tests;
 mod verify;
 
-pub(crate) use export::{About, Export, ExportFile};
+pub(crate) use export::{About, Export};
 pub(crate) use import::Import;
 pub use manifest::{ArtifactFile, Manifest, read_manifest, read_manifest_with};
 pub use verify::{verify, verify_with};

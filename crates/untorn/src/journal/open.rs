@@ -12,7 +12,7 @@ use super::{Inner, Journal, JournalOptions, Last, Machine, State, event};
 use crate::codec::Codec;
 use crate::commit::{self, Claim, Poison};
 use crate::fs::{Dir, Fs};
-use crate::log::{Log, LogOptions, LogPos, LogReport, Peek, Rec, peek};
+use crate::log::{Floor, Log, LogOptions, LogPos, LogReport, Peek, Rec, peek};
 use crate::snapshot::SnapshotInfo;
 use crate::{Error, ErrorKind, Result};
 
@@ -129,6 +129,7 @@ impl<M: Machine + 'static> Journal<M> {
         let snapshot_elapsed = fs.monotonic().saturating_sub(started);
         let (mut replay, snapshot) = Replay::new(initial, search.loaded);
         let log_options = LogOptions {
+            floor: Floor::Log,
             acknowledged: search.acknowledged,
             start: replay.pos,
             ..options.log.clone()

@@ -1,7 +1,7 @@
 //! A journal as an artifact: the newest snapshot and the log from there on, as of now.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,14 +9,13 @@ use super::identity;
 use super::open::{LOG, OWNER};
 use super::shelf;
 use super::{Inner, Journal, JournalReport, Machine, verify_with};
-use crate::artifact::{About, Export, ExportFile, Import, Manifest};
+use crate::artifact::{About, Export, Import, Manifest};
 use crate::fs::{Dir, File, Fs, How, OsFs};
 use crate::log::LogPiece;
 use crate::{Error, ErrorKind, Result};
 
 const BACKEND: &str = "untorn-journal";
 const BACKEND_VERSION: &str = "1";
-const ZEROS: usize = 64 * 1024;
 
 impl<M: Machine> Journal<M> {
     /// Makes a checkpoint, and copies it and the log above it into a new directory `dest`, with a manifest. Updates go on meanwhile.
@@ -92,20 +91,11 @@ fn put(export: &mut Export, piece: &LogPiece) -> Result<()> {
         LogPiece::File { name, file, used, len } => {
             let mut out = export.file(&format!("data/{LOG}/{name}"))?;
             out.copy_from(&**file, *used)?;
-            zeros(&mut out, len.saturating_sub(*used)).map_err(fail)?;
+            let mut zeros = io::repeat(0).take(len.saturating_sub(*used));
+            io::copy(&mut zeros, &mut out).map_err(fail)?;
             out.finish()
         }
     }
-}
-
-fn zeros(out: &mut ExportFile<'_>, mut left: u64) -> std::io::Result<()> {
-    static ZERO: [u8; ZEROS] = [0; ZEROS];
-    while left > 0 {
-        let len = usize::try_from(left).unwrap_or(ZEROS).min(ZEROS);
-        out.write_all(ZERO.get(..len).unwrap_or_default())?;
-        left = left.saturating_sub(len as u64);
-    }
-    Ok(())
 }
 
 /// Makes a journal at `dest` of an artifact that [`Journal::export`] made. It has the same store id, events and numbers.

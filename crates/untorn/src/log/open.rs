@@ -89,7 +89,7 @@ impl Log {
     }
 
     /// As [`open`](Self::open), and shows `each` every record from [`LogOptions::start`] on, or of the whole log, as it is verified:
-    /// nothing is read twice. An error of `each` ends the open before anything was written.
+    /// nothing is read twice. An error of `each` ends the open before anything is healed or vouched for.
     pub(crate) fn open_and_replay(
         path: &Path,
         options: LogOptions,

@@ -64,7 +64,8 @@ pub struct LogOptions {
     pub record_crc: bool,
     /// What frames say was acknowledged. Default `Log`.
     pub floor: Floor,
-    /// A sequence number that is known from elsewhere to be acknowledged, such as a snapshot's. Default 0.
+    /// A sequence number that is known from elsewhere to be acknowledged, such as a snapshot's. The log is never cut at or below it,
+    /// whatever `on_damage` says. Default 0.
     pub acknowledged: u64,
     /// A frame to start reading at instead of the front, such as a snapshot's. Default none.
     pub start: Option<LogPos>,

@@ -25,8 +25,8 @@
 //! lock; they open the file once and read that one, whatever is renamed over it meanwhile.
 //!
 //! # Limits
-//! The value and, when it is loaded, its bytes are in memory at the same time. In writing the bytes go to the file as they come, 1 MiB
-//! at a time, if the codec does it so.
+//! The value and, when it is loaded, its bytes are in memory at the same time. In writing the bytes go to the file as the codec
+//! hands them on, collected to 128 KiB, and to blocks of 1 MiB in the Blocks layout.
 //!
 //! # Invariants
 //! - S1 The name leads to a whole snapshot, or to what it led to before.

@@ -25,7 +25,7 @@ pub trait SnapshotWriter<S> {
     /// None: nothing is visible before [`close`](Self::close). If the process dies or power fails, the file is what it was.
     ///
     /// # Cost
-    /// No sync. The value is encoded, and written 1 MiB at a time.
+    /// No sync. The value is encoded, and written as it comes: 128 KiB at a time, or in blocks of 1 MiB.
     ///
     /// # Errors
     /// All are `Unchanged`. `Failed` if the validation refuses the value; `Codec` if it does not encode; `TooLarge`; `NoSpace`; `Io`. After one of
