@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::shape::{Entry, candidates};
+use super::shape::{Entry, candidates, issue};
 use super::{Part, Task};
 use crate::artifact::{About, Export, Import, verify_with};
 use crate::fs::How;
@@ -67,16 +67,10 @@ struct World {
 
 impl World {
     fn new(run: &Run<Ledger>) -> Self {
-        let mut world = Self { trees: Trees::default(), all_synced: true };
-        let entry = world.issue(run, "empty");
+        let world = Self { trees: Trees::default(), all_synced: true };
+        let entry = issue(run, "empty", &world.trees);
         run.ack(entry);
         world
-    }
-
-    fn issue(&mut self, run: &Run<Ledger>, step: &'static str) -> Ledger {
-        let entry = Entry::State(run.next(), step, Arc::new(self.trees.clone()));
-        run.issue(entry.clone());
-        entry
     }
 
     /// Publishes `name`; if it is there already, that must be refused and change nothing.
@@ -95,7 +89,7 @@ impl World {
             };
         }
         self.trees.0.insert(name, id);
-        let entry = self.issue(run, step);
+        let entry = issue(run, step, &self.trees);
         match act(&run.fs()) {
             Ok(()) => {
                 self.all_synced = true;
@@ -111,7 +105,7 @@ impl World {
                     self.trees = before;
                 }
                 self.all_synced &= error.outcome() == Outcome::Unchanged;
-                let entry = self.issue(run, "looked");
+                let entry = issue(run, "looked", &self.trees);
                 if self.all_synced {
                     run.ack(entry);
                 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::Write as _;
 use std::sync::Arc;
 
-use super::shape::{Entry, candidates};
+use super::shape::{Entry, candidates, issue};
 use super::{Part, Task};
 use crate::sim::{After, Capability, Explorer, Fail, FaultKind, Report, Run, Violation};
 use crate::{AtomicFile, Durability, ErrorKind, Outcome, ReplaceOptions};
@@ -38,16 +38,10 @@ struct World {
 
 impl World {
     fn new(run: &Run<Ledger>) -> Self {
-        let mut world = Self { files: Files::default(), all_synced: true };
-        let entry = world.issue(run, "empty");
+        let world = Self { files: Files::default(), all_synced: true };
+        let entry = issue(run, "empty", &world.files);
         run.ack(entry);
         world
-    }
-
-    fn issue(&mut self, run: &Run<Ledger>, step: &'static str) -> Ledger {
-        let entry = Entry::State(run.next(), step, Arc::new(self.files.clone()));
-        run.issue(entry.clone());
-        entry
     }
 
     fn step(
@@ -60,7 +54,7 @@ impl World {
         let before = self.files.clone();
         let new = (run.next(), len);
         self.files.0.insert(name, new);
-        let entry = self.issue(run, step);
+        let entry = issue(run, step, &self.files);
         let options = ReplaceOptions::new().durability(durability).fs(run.fs());
         match act(&options, &content(new)) {
             // A directory's sync makes all its names durable; other files' bytes were synced with them or were
@@ -78,7 +72,7 @@ impl World {
             Err(error) => {
                 if error.outcome() == Outcome::Unchanged {
                     self.files = before;
-                    let entry = self.issue(run, "unchanged");
+                    let entry = issue(run, "unchanged", &self.files);
                     if self.all_synced {
                         run.ack(entry);
                     }
@@ -89,7 +83,7 @@ impl World {
                         self.files = before;
                     }
                     self.all_synced = false;
-                    self.issue(run, "looked");
+                    issue(run, "looked", &self.files);
                 }
                 Err(error.into())
             }

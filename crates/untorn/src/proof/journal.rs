@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::shape::{Entry, Item, Promises, candidates};
+use super::shape::{Entry, Item, Promises, candidates, recognise};
 use super::{Part, Task};
 use crate::codec::Raw;
 use crate::journal::{Journal, JournalOptions, Machine, RecoveryReport};
@@ -140,11 +140,7 @@ impl World {
         self.journal = None;
         let (journal, report) = Journal::open(DIR, Memory::default(), self.options.clone())?;
         let seen = Seen::of(&journal, &report);
-        let known = |(seq, bytes): &(u64, Vec<u8>)| {
-            let item = self.shape.events.iter().find(|item| item.seq == *seq)?;
-            (item.bytes() == *bytes).then_some(*item)
-        };
-        let events: Option<Vec<Item>> = seen.events.iter().map(known).collect();
+        let events = recognise(&seen.events, &self.shape.events);
         let Some(events) = events else {
             return Err("an event has other bytes than were logged".into());
         };
@@ -311,11 +307,8 @@ fn look_before(
 /// The items of what was found; it was compared before.
 fn restore(after: &After<Ledger>, found: &[(u64, Vec<u8>)]) -> Vec<Item> {
     let (states, _) = candidates(after);
-    let item = |(seq, bytes): &(u64, Vec<u8>)| {
-        let items = states.iter().flat_map(|shape| shape.events.iter());
-        items.copied().find(|item| item.seq == *seq && item.bytes() == *bytes)
-    };
-    found.iter().filter_map(item).collect()
+    let written: Vec<Item> = states.iter().flat_map(|shape| shape.events.iter().copied()).collect();
+    recognise(found, &written).unwrap_or_default()
 }
 
 /// C8: what was recovered can be used.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::shape::{Entry, Item, Promises, candidates, torn_bytes_are_kept};
+use super::shape::{Entry, Item, Promises, candidates, recognise, torn_bytes_are_kept};
 use super::{Part, Task};
 use crate::log::{Log, LogOptions, Upto};
 use crate::sim::{After, Crash, Explorer, Fail, FaultKind, Report, Run, Violation};
@@ -89,12 +89,7 @@ impl World {
         self.log = None;
         let (log, _) = Log::open(DIR, self.options.clone())?;
         let (first, found) = read(&log)?;
-        let known = |seq: u64, bytes: &[u8]| {
-            let item = self.shape.records.iter().find(|item| item.seq == seq)?;
-            (item.bytes() == bytes).then_some(*item)
-        };
-        let records: Option<Vec<Item>> =
-            found.iter().map(|(seq, bytes)| known(*seq, bytes)).collect();
+        let records = recognise(&found, &self.shape.records);
         let Some(records) = records else {
             return Err("a record has other bytes than were written".into());
         };
@@ -330,11 +325,9 @@ fn look_before(after: &After<Ledger>, options: &LogOptions) -> Result<(), Fail> 
 /// The items of what was found; it was compared before.
 fn restore(after: &After<Ledger>, found: &[(u64, Vec<u8>)]) -> Vec<Item> {
     let (states, _) = candidates(after);
-    let item = |(seq, bytes): &(u64, Vec<u8>)| {
-        let items = states.iter().flat_map(|shape| shape.records.iter());
-        items.copied().find(|item| item.seq == *seq && item.bytes() == *bytes)
-    };
-    found.iter().filter_map(item).collect()
+    let written: Vec<Item> =
+        states.iter().flat_map(|shape| shape.records.iter().copied()).collect();
+    recognise(found, &written).unwrap_or_default()
 }
 
 /// C8: what was recovered can be used.

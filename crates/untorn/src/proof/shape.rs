@@ -41,6 +41,24 @@ impl<S: fmt::Display> fmt::Debug for Entry<S> {
     }
 }
 
+/// From here on this state may be found.
+pub(super) fn issue<S: Clone>(run: &Run<Entry<S>>, step: &'static str, state: &S) -> Entry<S>
+where
+    Entry<S>: Clone + PartialEq + fmt::Debug + 'static,
+{
+    let entry = Entry::State(run.next(), step, Arc::new(state.clone()));
+    run.issue(entry.clone());
+    entry
+}
+
+/// The records that were found, as those that were written: all of them, or `None` if one has other bytes.
+pub(super) fn recognise(found: &[(u64, Vec<u8>)], written: &[Item]) -> Option<Vec<Item>> {
+    let known = |(seq, bytes): &(u64, Vec<u8>)| {
+        written.iter().copied().find(|item| item.seq == *seq && item.bytes() == *bytes)
+    };
+    found.iter().map(known).collect()
+}
+
 /// Which state was begun last, and which one was promised last, by number.
 #[derive(Default)]
 pub(super) struct Promises {
@@ -59,9 +77,10 @@ impl Promises {
     where
         Entry<S>: Clone + PartialEq + fmt::Debug + 'static,
     {
-        self.begun = run.next();
-        let entry = Entry::State(self.begun, step, Arc::new(state.clone()));
-        run.issue(entry.clone());
+        let entry = issue(run, step, state);
+        if let Entry::State(id, ..) = &entry {
+            self.begun = *id;
+        }
         entry
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::shape::{Entry, candidates};
+use super::shape::{Entry, candidates, issue};
 use super::{Part, Task};
 use crate::codec::Raw;
 use crate::fs::Fs;
@@ -57,15 +57,9 @@ struct World {
 impl World {
     fn new(run: &Run<Ledger>) -> Self {
         let world = Self { saved: Saved::default(), all_synced: true };
-        let entry = world.issue(run, "empty");
+        let entry = issue(run, "empty", &world.saved);
         run.ack(entry);
         world
-    }
-
-    fn issue(&self, run: &Run<Ledger>, step: &'static str) -> Ledger {
-        let entry = Entry::State(run.next(), step, Arc::new(self.saved));
-        run.issue(entry.clone());
-        entry
     }
 
     /// Writes these lengths into one writer, one after the other, and closes it.
@@ -79,7 +73,7 @@ impl World {
         let layout = options.layout;
         let contents: Vec<Content> = lens.iter().map(|len| (run.next(), *len)).collect();
         let before = std::mem::replace(&mut self.saved, Saved(contents.last().copied()));
-        let entry = self.issue(run, step);
+        let entry = issue(run, step, &self.saved);
         let saved = SnapshotFsWriter::with(PATH, options).and_then(|mut writer| {
             contents.iter().try_for_each(|content| writer.write(&bytes(*content)))?;
             writer.close()
@@ -93,7 +87,7 @@ impl World {
             Err(error) => {
                 if error.outcome() == Outcome::Unchanged {
                     self.saved = before;
-                    let entry = self.issue(run, "unchanged");
+                    let entry = issue(run, "unchanged", &self.saved);
                     if self.all_synced {
                         run.ack(entry);
                     }
@@ -106,7 +100,7 @@ impl World {
                         self.saved = before;
                     }
                     self.all_synced = false;
-                    self.issue(run, "looked");
+                    issue(run, "looked", &self.saved);
                 }
                 Err(error.into())
             }
