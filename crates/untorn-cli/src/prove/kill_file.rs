@@ -1,11 +1,11 @@
 //! What must be true of replaced and created files after their writer was killed.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::child::{WRITERS, name};
-use super::content::{self, Key};
+use super::content;
+use super::kept::Kept;
 use super::kill::{Ack, Findings, Victim, names};
 use crate::exit::{Failure, Result};
 
@@ -13,14 +13,14 @@ pub(super) struct FileVictim {
     dir: PathBuf,
     seed: u64,
     /// What each writer's file held when it was last looked at.
-    kept: BTreeMap<u32, Key>,
+    kept: Kept,
 }
 
 impl FileVictim {
     pub(super) fn new(work: &Path, seed: u64) -> Result<Self> {
         let dir = work.join("file");
         fs::create_dir(&dir).map_err(|e| Failure::io("make", &dir, e))?;
-        Ok(Self { dir, seed, kept: BTreeMap::new() })
+        Ok(Self { dir, seed, kept: Kept::new(seed) })
     }
 
     fn check_one(
@@ -31,42 +31,12 @@ impl FileVictim {
         found: &mut Findings,
     ) -> Result<()> {
         let path = self.dir.join(name(writer));
-        let acked = acks.iter().filter(|ack| ack.writer == writer).map(|ack| ack.counter).max();
         let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                if acked.is_some() || self.kept.contains_key(&writer) {
-                    found.lose(&format!("{} is gone", path.display()));
-                }
-                return Ok(());
-            }
+            Ok(bytes) => Some(bytes),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
             Err(e) => return Err(Failure::io("read", &path, e)),
         };
-        let key = match content::verify(self.seed, &bytes, content::file) {
-            Ok(key) if key.writer == writer => key,
-            Ok(key) => {
-                found
-                    .violate(&format!("{} holds what is of another file: {key:?}", path.display()));
-                return Ok(());
-            }
-            Err(why) => {
-                found.tear(&format!("{}: {why}", path.display()));
-                return Ok(());
-            }
-        };
-        // The last acknowledged content, or the one that was being written at the kill.
-        let next = acked.map_or(0, |counter| counter + 1);
-        let of_this_round =
-            key.round == round && (Some(key.counter) == acked || key.counter == next);
-        let untouched = acked.is_none() && self.kept.get(&writer) == Some(&key);
-        if !of_this_round && !untouched {
-            let kept = self.kept.get(&writer);
-            found.lose(&format!(
-                "{} holds {key:?}; acknowledged in round {round} was {acked:?}, before it {kept:?}",
-                path.display()
-            ));
-        }
-        self.kept.insert(writer, key);
+        self.kept.check(&path, bytes.as_deref(), (writer, round), acks, found);
         Ok(())
     }
 

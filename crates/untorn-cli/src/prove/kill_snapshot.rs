@@ -1,6 +1,5 @@
 //! What must be true of snapshots after their writer was killed.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -10,65 +9,29 @@ use untorn::snapshot::{
 };
 
 use super::child::{WRITERS, snapshot_name, snapshot_options};
-use super::content::{self, Key};
+use super::kept::Kept;
 use super::kill::{Ack, Findings, Victim, names};
 use crate::exit::{Failure, Result};
 
 pub(super) struct SnapshotVictim {
     dir: PathBuf,
-    seed: u64,
-    /// What each writer's snapshot was when it was last looked at.
-    kept: BTreeMap<u32, Key>,
+    kept: Kept,
 }
 
 impl SnapshotVictim {
     pub(super) fn new(work: &Path, seed: u64) -> Result<Self> {
         let dir = work.join("snapshot");
         fs::create_dir(&dir).map_err(|e| Failure::io("make", &dir, e))?;
-        Ok(Self { dir, seed, kept: BTreeMap::new() })
+        Ok(Self { dir, kept: Kept::new(seed) })
     }
 
     fn check_one(&mut self, writer: u32, round: u32, acks: &[Ack], found: &mut Findings) {
         let path = self.dir.join(snapshot_name(writer));
-        let acked = acks.iter().filter(|ack| ack.writer == writer).map(|ack| ack.counter).max();
         let options: SnapshotOptions<Vec<u8>, Raw> = SnapshotOptions::with_codec(Raw);
-        let bytes = match SnapshotFsLoader::with(&path, options).load() {
-            Ok(Some(bytes)) => bytes,
-            Ok(None) => {
-                if acked.is_some() || self.kept.contains_key(&writer) {
-                    found.lose(&format!("{} is gone", path.display()));
-                }
-                return;
-            }
-            Err(e) => {
-                found.tear(&e.to_string());
-                return;
-            }
-        };
-        let key = match content::verify(self.seed, &bytes, content::file) {
-            Ok(key) if key.writer == writer => key,
-            Ok(key) => {
-                found.violate(&format!("{} is of another writer: {key:?}", path.display()));
-                return;
-            }
-            Err(why) => {
-                found.tear(&format!("{}: {why}", path.display()));
-                return;
-            }
-        };
-        // The last acknowledged one, or the one that was being closed at the kill.
-        let next = acked.map_or(0, |counter| counter + 1);
-        let of_this_round =
-            key.round == round && (Some(key.counter) == acked || key.counter == next);
-        let untouched = acked.is_none() && self.kept.get(&writer) == Some(&key);
-        if !of_this_round && !untouched {
-            let kept = self.kept.get(&writer);
-            found.lose(&format!(
-                "{} is {key:?}; acknowledged in round {round} was {acked:?}, before it {kept:?}",
-                path.display()
-            ));
+        match SnapshotFsLoader::with(&path, options).load() {
+            Ok(bytes) => self.kept.check(&path, bytes.as_deref(), (writer, round), acks, found),
+            Err(e) => found.tear(&e.to_string()),
         }
-        self.kept.insert(writer, key);
     }
 }
 

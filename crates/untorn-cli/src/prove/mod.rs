@@ -21,6 +21,7 @@ use crate::out::{Out, count, whole};
 mod child;
 mod child_journal;
 mod content;
+mod kept;
 mod kill;
 mod kill_file;
 mod kill_journal;
