@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -30,6 +31,7 @@ struct Inner {
     operation: &'static str,
     path: Option<PathBuf>,
     offset: Option<u64>,
+    gap: Option<Range<u64>>,
     outcome: Outcome,
     detail: Cow<'static, str>,
     cause: Option<Cause>,
@@ -135,6 +137,11 @@ impl Error {
         self.0.offset
     }
 
+    /// The first missing range of bytes, of an error of kind `Incomplete`.
+    pub fn gap(&self) -> Option<Range<u64>> {
+        self.0.gap.clone()
+    }
+
     /// What was tried, as a verb: "replace", "sync", "open log".
     pub fn operation(&self) -> &'static str {
         self.0.operation
@@ -143,6 +150,25 @@ impl Error {
     /// What the disk holds now.
     pub fn outcome(&self) -> Outcome {
         self.0.outcome
+    }
+
+    /// An error of what a caller hands in, such as a source of bytes: `kind` decides what is done about it.
+    ///
+    /// ```
+    /// use untorn::{Error, ErrorKind};
+    /// let error = Error::of_caller(ErrorKind::TimedOut, "fetch", "the server does not answer");
+    /// assert_eq!(error.to_string(), "fetch: the server does not answer");
+    /// ```
+    #[cold]
+    pub fn of_caller(
+        kind: ErrorKind,
+        operation: &'static str,
+        cause: impl Into<Box<dyn StdError + Send + Sync>>,
+    ) -> Self {
+        let cause = Some(Cause::Boxed(cause.into()));
+        let (path, offset, gap, outcome) = (None, None, None, Outcome::Unchanged);
+        let detail = Cow::Borrowed("");
+        Self(Box::new(Inner { kind, operation, path, offset, gap, outcome, detail, cause }))
     }
 
     /// An error of ours, without a system error behind it.
@@ -159,6 +185,7 @@ impl Error {
             operation,
             path: Some(path.to_path_buf()),
             offset: None,
+            gap: None,
             outcome: Outcome::Unchanged,
             detail: detail.into(),
             cause: None,
@@ -189,6 +216,7 @@ impl Error {
             operation,
             path: None,
             offset: None,
+            gap: None,
             outcome: Outcome::Unchanged,
             detail,
             cause: Some(Cause::Boxed(cause.into())),
@@ -206,8 +234,8 @@ impl Error {
         let kind = kind_of(&cause);
         let detail = Cow::Borrowed(advice(kind));
         let cause = Some(Cause::Boxed(Box::new(cause)));
-        let (path, offset, outcome) = (None, None, Outcome::Unchanged);
-        Self(Box::new(Inner { kind, operation, path, offset, outcome, detail, cause }))
+        let (path, offset, gap, outcome) = (None, None, None, Outcome::Unchanged);
+        Self(Box::new(Inner { kind, operation, path, offset, gap, outcome, detail, cause }))
     }
 
     /// The answer of a handle on which a sync failed; `first` is the failure.
@@ -228,6 +256,12 @@ impl Error {
     #[must_use]
     pub(crate) fn at(mut self, offset: u64) -> Self {
         self.0.offset = Some(offset);
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn with_gap(mut self, gap: Range<u64>) -> Self {
+        self.0.gap = Some(gap);
         self
     }
 
@@ -272,6 +306,7 @@ impl Error {
             operation: inner.operation,
             path: inner.path.clone(),
             offset: inner.offset,
+            gap: inner.gap.clone(),
             outcome: inner.outcome,
             detail: inner.detail.clone(),
             cause: Some(Cause::Shared(Arc::clone(first))),

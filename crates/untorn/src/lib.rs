@@ -10,6 +10,7 @@ compile_error!("untorn does not support Windows yet");
 pub mod aio;
 #[cfg(feature = "blake3")]
 pub mod artifact;
+pub mod chunked;
 pub mod codec;
 mod commit;
 mod error;

@@ -1,0 +1,156 @@
+//! A large file that arrives in pieces, in any order, from several threads: read while it fills, published whole, resumed
+//! after a crash.
+//!
+//! `AtomicChunked` fills `NAME.part/` and gives the finished file its name when it is whole, verified and durable. Until
+//! then the name shows what it showed before. Readers wait for the bytes they need; what was made durable is not
+//! transferred a second time, also after `kill -9` or a power cut.
+
+use std::ops::Range;
+use std::path::Path;
+
+use crate::{Error, Result};
+
+mod identity;
+mod source;
+
+pub use identity::{Expected, Identity};
+pub use source::RangeSource;
+
+/// The result of every fallible call of this module.
+pub type StorageResult<T> = Result<T, Error>;
+
+/// The error of this module: that of the crate.
+pub type StorageError = Error;
+
+/// How a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WaitOutcome {
+    /// All bytes of the range are there, up to the end of the file.
+    Ready,
+    /// The range begins at the end of the file or behind it.
+    Eof,
+    /// The time ran out, or the wait was cancelled.
+    Interrupted,
+}
+
+/// What state a resource is in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ResourceStatus {
+    /// Bytes may be written.
+    Active,
+    /// It is whole; nothing is written any more.
+    Committed {
+        /// How many bytes it has.
+        final_len: Option<u64>,
+    },
+    /// Someone gave up on it, or a sync failed; the reason.
+    Failed(String),
+    /// It was cancelled.
+    Cancelled,
+}
+
+/// Bytes at offsets that become available in any order. Ranges are half-open, in bytes from 0.
+///
+/// All methods may be called from any number of threads at once.
+pub trait ResourceExt: Send + Sync + 'static {
+    /// Writes all of `data` at `offset`, or fails.
+    ///
+    /// # Durability
+    /// **On `Ok`** the bytes are available to readers, not durable. **On `Err`** any part of the bytes may have been written;
+    /// what was not available before is not now.
+    ///
+    /// # Errors
+    /// `Closed` if it is committed or being committed; `Precondition` or `TooLarge` beyond its length or limit; `NoSpace`;
+    /// `Failed`, `Cancelled`, `Poisoned`; the system's.
+    fn write_at(&self, offset: u64, data: &[u8]) -> StorageResult<()>;
+
+    /// Reads from `offset` on until `buf` is full or the known end comes; returns how many bytes were read.
+    ///
+    /// # Errors
+    /// `Incomplete` if a byte is not available; [`Error::gap`] has the first missing range, and nothing was read.
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> StorageResult<usize>;
+
+    /// Reads everything, appends it to `buf`, and returns how many bytes that were.
+    ///
+    /// # Errors
+    /// `Incomplete` while it has gaps or its length is not known; `buf` is unchanged then.
+    fn read_into(&self, buf: &mut Vec<u8>) -> StorageResult<usize>;
+
+    /// Replaces the whole content and commits it.
+    ///
+    /// # Errors
+    /// As [`write_at`](Self::write_at) and [`commit`](Self::commit).
+    fn write_all(&self, data: &[u8]) -> StorageResult<()>;
+
+    /// Waits until all bytes of `range` are available; one that crosses the end is ready when all up to the end are.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the range ends before it starts; `Failed`, `Cancelled`, `Poisoned`.
+    fn wait_range(&self, range: Range<u64>) -> StorageResult<WaitOutcome>;
+
+    /// Whether all bytes of `range` are available: true for an empty range, false for one that ends before it starts.
+    fn contains_range(&self, range: Range<u64>) -> bool;
+
+    /// The first missing range that begins in `from..limit`, cut to it.
+    fn next_gap(&self, from: u64, limit: u64) -> Option<Range<u64>>;
+
+    /// Ends the filling: the content is `0..final_len`.
+    ///
+    /// # Errors
+    /// `Incomplete` with [`Error::gap`] if bytes are missing: it stays active.
+    fn commit(&self, final_len: Option<u64>) -> StorageResult<()>;
+
+    /// Gives up: who waits gets the error `Failed` with this reason. Waits for writes in flight.
+    fn fail(&self, reason: String);
+
+    /// Makes it active again, with the bytes it has available.
+    ///
+    /// # Errors
+    /// `Locked` if another owner holds it now; `Poisoned`; the system's.
+    fn reactivate(&self) -> StorageResult<()>;
+
+    /// The committed length; `None` while it is active.
+    fn len(&self) -> Option<u64>;
+
+    /// Whether it is committed and empty.
+    fn is_empty(&self) -> bool {
+        self.len() == Some(0)
+    }
+
+    /// Where it is; `None` for memory.
+    fn path(&self) -> Option<&Path>;
+
+    /// What state it is in.
+    fn status(&self) -> ResourceStatus;
+
+    /// Makes it active with exactly these bytes available.
+    ///
+    /// `AtomicChunked` calls it when it resumes. The default answers `Unsupported`; then the decorator starts afresh.
+    ///
+    /// # Errors
+    /// `Unsupported`; the system's.
+    #[expect(unused_variables, reason = "the default takes up nothing")]
+    fn restore(&self, available: &[Range<u64>]) -> StorageResult<()> {
+        let path = self.path().unwrap_or_else(|| Path::new("memory"));
+        let what = "this resource cannot take up bytes of an earlier life";
+        Err(Error::new(crate::ErrorKind::Unsupported, "restore", path, what))
+    }
+
+    /// Hands buffered bytes to the system, without a sync. The default does nothing, as fits a resource without buffers.
+    ///
+    /// # Errors
+    /// The system's.
+    fn write_out(&self) -> StorageResult<()> {
+        Ok(())
+    }
+
+    /// Hands buffered bytes to the system and syncs the data. The default is [`write_out`](Self::write_out).
+    ///
+    /// # Errors
+    /// The system's; a failed sync is final.
+    fn sync(&self) -> StorageResult<()> {
+        self.write_out()
+    }
+}
