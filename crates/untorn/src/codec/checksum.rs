@@ -9,9 +9,16 @@ pub(crate) fn crc32(bytes: &[u8], init: u32) -> u32 {
     hasher.finalize()
 }
 
+/// The checksum of two parts that follow each other, from theirs; `second_len` is the length of the second.
+pub(crate) fn crc32_join(first: u32, second: u32, second_len: u64) -> u32 {
+    let mut hasher = crc32fast::Hasher::new_with_initial(first);
+    hasher.combine(&crc32fast::Hasher::new_with_initial_len(second, second_len));
+    hasher.finalize()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::crc32;
+    use super::{crc32, crc32_join};
 
     #[test]
     fn agrees_with_published_values() {
@@ -28,6 +35,15 @@ mod tests {
         for cut in 0..=bytes.len() {
             let (a, b) = bytes.split_at(cut);
             assert_eq!(crc32(b, crc32(a, 7)), whole);
+        }
+    }
+    #[test]
+    fn two_parts_joined_are_the_whole() {
+        let bytes: Vec<u8> = (0..=255).cycle().take(1000).collect();
+        let whole = crc32(&bytes, 0);
+        for cut in [0, 1, 255, 512, 999, 1000] {
+            let (a, b) = bytes.split_at(cut);
+            assert_eq!(crc32_join(crc32(a, 0), crc32(b, 0), b.len() as u64), whole, "{cut}");
         }
     }
 }

@@ -216,28 +216,7 @@ impl AtomicFile {
     /// Puts owner and extended attributes of the old file on the new one; the mode follows at the commit.
     fn keep_attributes(&mut self, old: &Stat, options: &ReplaceOptions) -> Result<()> {
         let file = &**self.temp.file();
-        let strict = options.owner == Owner::KeepOrFail;
-        let fail = |e| Error::system("keep the attributes of", &self.to.path(), e);
-        let mut mode = options.mode.unwrap_or(old.mode);
-        let new = file.stat().map_err(fail)?;
-        if (new.uid, new.gid) != (old.uid, old.gid)
-            && let Err(e) = file.set_owner(old.uid, old.gid)
-        {
-            if strict {
-                return Err(fail(e));
-            }
-            // The group alone is often allowed. Under another owner the set-id bits would mean something else.
-            drop(file.set_owner(new.uid, old.gid));
-            mode &= 0o777;
-        }
-        let attributes = self.to.dir.open(&self.to.name, How::Read).and_then(|old| old.xattrs());
-        let kept = attributes.and_then(|attributes| {
-            attributes.iter().try_for_each(|(name, value)| file.set_xattr(name, value))
-        });
-        if let (Err(e), true) = (kept, strict) {
-            return Err(fail(e));
-        }
-        self.mode = mode;
+        self.mode = keep_attributes(file, &self.to, old, options.mode, options.owner)?;
         Ok(())
     }
 
@@ -369,8 +348,41 @@ impl io::Write for AtomicFile {
     }
 }
 
+/// Puts owner and extended attributes of the file at `from` on `file`, and says which mode it should have: `mode` if given, else
+/// the old one.
+pub(crate) fn keep_attributes(
+    file: &dyn File,
+    from: &Place,
+    old: &Stat,
+    mode: Option<u32>,
+    owner: Owner,
+) -> Result<u32> {
+    let strict = owner == Owner::KeepOrFail;
+    let fail = |e| Error::system("keep the attributes of", &from.path(), e);
+    let mut mode = mode.unwrap_or(old.mode);
+    let new = file.stat().map_err(fail)?;
+    if (new.uid, new.gid) != (old.uid, old.gid)
+        && let Err(e) = file.set_owner(old.uid, old.gid)
+    {
+        if strict {
+            return Err(fail(e));
+        }
+        // The group alone is often allowed. Under another owner the set-id bits would mean something else.
+        drop(file.set_owner(new.uid, old.gid));
+        mode &= 0o777;
+    }
+    let attributes = from.dir.open(&from.name, How::Read).and_then(|old| old.xattrs());
+    let kept = attributes.and_then(|attributes| {
+        attributes.iter().try_for_each(|(name, value)| file.set_xattr(name, value))
+    });
+    if let (Err(e), true) = (kept, strict) {
+        return Err(fail(e));
+    }
+    Ok(mode)
+}
+
 /// Says why a rename into place cannot work here, where that is known.
-fn explain(error: Error, target: &Path) -> Error {
+pub(crate) fn explain(error: Error, target: &Path) -> Error {
     use std::error::Error as _;
     let errno = error
         .source()

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::temp::locked_and_named;
-use crate::fs::{Dir, File, Fs, How, OsFs};
+use crate::fs::{Dir, File, Fs, How, Lock, OsFs};
 use crate::{Error, ErrorKind, Result};
 
 /// The lock file of a store's directory.
@@ -17,8 +17,10 @@ const TEXT_MAX: usize = 512;
 /// The ownership of a directory, as long as it lives. The death of the process ends it; no operator ever needs to.
 #[derive(Debug)]
 pub(crate) struct Claim {
-    /// Its open file holds the lock.
-    _file: Arc<dyn File>,
+    /// Holds the lock.
+    file: Arc<dyn File>,
+    /// What it says of us.
+    text: String,
 }
 
 impl Claim {
@@ -26,6 +28,11 @@ impl Claim {
     ///
     /// The file's text (process, host, time) is for people and for the error's words; the lock alone decides (C5).
     pub(crate) fn take(fs: &dyn Fs, dir: &dyn Dir) -> Result<Self> {
+        Self::take_as(fs, dir, "")
+    }
+
+    /// As [`take`](Self::take); the text begins with `head`.
+    pub(crate) fn take_as(fs: &dyn Fs, dir: &dyn Dir, head: &str) -> Result<Self> {
         const TRIES: u32 = 16;
         let path = dir.path().join(LOCK);
         let fail = |e: std::io::Error| {
@@ -43,8 +50,8 @@ impl Claim {
         for _ in 0..TRIES {
             let file = dir.open(OsStr::new(LOCK), How::Create(0o600)).map_err(fail)?;
             if locked_and_named(&*file, dir, OsStr::new(LOCK)).map_err(fail)? {
-                sign(fs, &*file).map_err(fail)?;
-                return Ok(Self { _file: file });
+                let text = sign(fs, &*file, head).map_err(fail)?;
+                return Ok(Self { file, text });
             }
             let named = dir.stat(OsStr::new(LOCK)).and_then(|s| Ok(s.same_inode(&file.stat()?)));
             if named.unwrap_or(false) {
@@ -62,17 +69,35 @@ impl Claim {
             "the lock file is replaced again and again; does something else clean this directory?";
         Err(Error::new(ErrorKind::Locked, "lock", &path, what))
     }
+
+    /// Whether the name in `dir` leads to our lock file and that says what we wrote: nobody took it meanwhile, also where
+    /// locks exclude nobody.
+    pub(crate) fn stands(&self, dir: &dyn Dir) -> std::io::Result<bool> {
+        if !dir.stat(OsStr::new(LOCK))?.same_inode(&self.file.stat()?) {
+            return Ok(false);
+        }
+        let mut text = [0; TEXT_MAX];
+        let len = self.file.read_at(&mut text, 0)?;
+        Ok(text.get(..len) == Some(self.text.as_bytes()))
+    }
+
+    /// Whether the lock excludes another opener, by trying.
+    pub(crate) fn excludes(&self, dir: &dyn Dir) -> std::io::Result<bool> {
+        let other = dir.open(OsStr::new(LOCK), How::Write)?;
+        Ok(!other.try_lock(Lock::Exclusive)?)
+    }
 }
 
 /// Writes who we are. Not synced: after a crash there is no owner.
-fn sign(fs: &dyn Fs, file: &dyn File) -> std::io::Result<()> {
+fn sign(fs: &dyn Fs, file: &dyn File, head: &str) -> std::io::Result<String> {
     let host = crate::sys::host_name();
-    let mut text = String::new();
+    let mut text = head.to_owned();
     let pid = std::process::id();
     let written = writeln!(text, "pid {pid}\nhost {host}\nsince {}", fs.now().as_secs());
     written.map_err(std::io::Error::other)?;
     file.set_len(0)?;
-    file.write_at(text.as_bytes(), 0)
+    file.write_at(text.as_bytes(), 0)?;
+    Ok(text)
 }
 
 /// Who claims to hold a store, by the text of its lock file.

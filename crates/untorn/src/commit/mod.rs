@@ -27,17 +27,18 @@ mod temp;
 mod temp_dir;
 
 pub use atomic_file::{AtomicFile, Owner, ReplaceOptions, Symlink};
+pub(crate) use atomic_file::{explain, keep_attributes};
 pub(crate) use claim::{Claim, LOCK};
 pub use claim::{Holder, holder};
 pub(crate) use poison::Poison;
 pub use probe::{Probe, probe, probe_with};
 pub(crate) use quarantine::{Cut, Quarantine};
-pub(crate) use replace::{Sites, replace_in};
+pub(crate) use replace::{Sites, publish, replace_in, sync_named};
 pub use replace::{create_new, create_new_with, replace, replace_with};
 pub use sweep::{SweepReport, sweep, sweep_with};
 pub(crate) use sweep::{sweep_dir, sweep_store};
-pub(crate) use temp::{Temp, is_temp_name};
-pub(crate) use temp_dir::TempDir;
+pub(crate) use temp::{Moved, Temp, is_temp_name, rename_to};
+pub(crate) use temp_dir::{TempDir, remove_tree};
 #[cfg(feature = "blake3")]
 pub(crate) use temp_dir::sync_staged;
 
@@ -63,6 +64,17 @@ pub(crate) fn sync_dir(dir: &dyn Dir, site: SyncSite) -> Result<()> {
 pub(crate) fn unlink(dir: &dyn Dir, name: &OsStr) -> Result<()> {
     match dir.unlink(name) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::system("remove", &dir.path().join(name), e))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Removes an empty directory; that it is gone, or that somebody put something into it, is no error. Not synced, as [`unlink`].
+pub(crate) fn unlink_dir(dir: &dyn Dir, name: &OsStr) -> Result<()> {
+    use std::io::ErrorKind::{DirectoryNotEmpty, NotFound};
+    match dir.remove_dir(name) {
+        Err(e) if !matches!(e.kind(), NotFound | DirectoryNotEmpty) => {
             Err(Error::system("remove", &dir.path().join(name), e))
         }
         _ => Ok(()),
@@ -142,7 +154,7 @@ pub(crate) fn make_dir_if_missing(
 }
 
 /// A path taken apart: the held directory, and the name in it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Place {
     pub(crate) dir: Arc<dyn Dir>,
     pub(crate) name: std::ffi::OsString,

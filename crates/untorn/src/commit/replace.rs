@@ -106,6 +106,7 @@ pub(crate) fn replace_in(
     dir: &Arc<dyn Dir>,
     name: &OsStr,
     bytes: &[u8],
+    durability: Durability,
     sites: Sites,
 ) -> Result<()> {
     let temp = Temp::create(fs, dir, name, 0o600)?;
@@ -114,7 +115,7 @@ pub(crate) fn replace_in(
         temp,
         &Place { dir: Arc::clone(dir), name: name.to_os_string() },
         Rename::Replace,
-        Durability::Synced,
+        durability,
         sites,
     )?;
     Ok(())
@@ -146,14 +147,19 @@ pub(super) fn publish_checked(
     check()?;
     let file = temp.give_name(&to.name, mode)?;
     if durability == Durability::Synced {
-        sync_dir(&*to.dir, sites.dir).map_err(|e| match e.kind() {
-            // The new content is in place, but this directory can never promise that it stays.
-            ErrorKind::Unsupported | ErrorKind::InvalidInput => e
-                .with_kind(ErrorKind::Unsupported)
-                .with_outcome(Outcome::Applied)
-                .because("the file is in place, but this file system cannot sync a directory, so it may be lost by a power cut"),
-            _ => e,
-        })?;
+        sync_named(&*to.dir, sites.dir)?;
     }
     Ok(file)
+}
+
+/// Syncs the directory in which a file has just got its name (C2).
+pub(crate) fn sync_named(dir: &dyn Dir, site: SyncSite) -> Result<()> {
+    sync_dir(dir, site).map_err(|e| match e.kind() {
+        // The new content is in place, but this directory can never promise that it stays.
+        ErrorKind::Unsupported | ErrorKind::InvalidInput => e
+            .with_kind(ErrorKind::Unsupported)
+            .with_outcome(Outcome::Applied)
+            .because("the file is in place, but this file system cannot sync a directory, so it may be lost by a power cut"),
+        _ => e,
+    })
 }

@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::sync::Arc;
 
+use super::Place;
 use crate::fs::{Dir, File, Fs, How, Lock, Rename, SyncSite, SyncWhat};
 use crate::{Error, ErrorKind, Outcome, Result};
 
@@ -77,28 +78,9 @@ impl Temp {
 
     /// Gives the file its name in the same directory. The caller has synced it and syncs the directory.
     pub(crate) fn give_name(mut self, to: &OsStr, mode: Rename) -> Result<Arc<dyn File>> {
-        let fail = |e| Error::system("rename into place", &self.dir.path().join(to), e);
-        match self.dir.rename(&self.name, &*self.dir, to, mode) {
-            Ok(()) => {}
-            Err(e) if mode == Rename::NoReplace && cannot(&e) => {
-                // Two operations instead of one: a crash between them leaves both names, and a sweep takes this one.
-                self.dir.link(&self.name, &*self.dir, to).map_err(|e| {
-                    let known = e.kind() == std::io::ErrorKind::AlreadyExists;
-                    let outcome = if known { Outcome::Unchanged } else { Outcome::Unknown };
-                    fail(e).with_outcome(outcome)
-                })?;
-                return Ok(Arc::clone(&self.file)); // drop unlinks the temporary's name
-            }
-            // An error may come after the effect: only the name that is still there tells that nothing happened.
-            Err(e) => {
-                let here = self.dir.stat(&self.name);
-                let here = here.and_then(|stat| Ok(stat.same_inode(&self.file.stat()?)));
-                let outcome =
-                    if here.unwrap_or(false) { Outcome::Unchanged } else { Outcome::Unknown };
-                return Err(fail(e).with_outcome(outcome));
-            }
-        }
-        self.named = false;
+        let to = Place { dir: Arc::clone(&self.dir), name: to.to_os_string() };
+        // Where there is no such rename, drop unlinks the temporary's name.
+        self.named = rename_to(&*self.dir, &self.name, &*self.file, &to, mode)? == Moved::Linked;
         Ok(Arc::clone(&self.file))
     }
 
@@ -114,6 +96,48 @@ impl Drop for Temp {
         if self.named {
             // If it fails, or the process dies before it, a sweep takes the file. No sync: it may come back and is swept.
             drop(self.dir.unlink(&self.name));
+        }
+    }
+}
+
+/// How a file got its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Moved {
+    /// Its old name is gone.
+    Renamed,
+    /// It has both names; the caller unlinks the old one. A crash before that leaves both.
+    Linked,
+}
+
+/// Gives `file`, which is `name` in `dir`, the name `to`, also in another directory. The caller has synced the file (C1) and
+/// syncs the directory (C2). The error's outcome tells whether the name is there.
+pub(crate) fn rename_to(
+    dir: &dyn Dir,
+    name: &OsStr,
+    file: &dyn File,
+    to: &Place,
+    mode: Rename,
+) -> Result<Moved> {
+    let fail = |e| Error::system("rename into place", &to.path(), e);
+    match dir.rename(name, &*to.dir, &to.name, mode) {
+        Ok(()) => Ok(Moved::Renamed),
+        Err(e) if mode == Rename::NoReplace && cannot(&e) => {
+            dir.link(name, &*to.dir, &to.name).map_err(|e| {
+                let known = e.kind() == std::io::ErrorKind::AlreadyExists;
+                let outcome = if known { Outcome::Unchanged } else { Outcome::Unknown };
+                fail(e).with_outcome(outcome)
+            })?;
+            Ok(Moved::Linked)
+        }
+        // An error may come after the effect, or after half of it: only the names tell that nothing happened.
+        Err(e) => {
+            let leads = |dir: &dyn Dir, name: &OsStr| {
+                Ok::<_, std::io::Error>(dir.stat(name)?.same_inode(&file.stat()?))
+            };
+            let here = leads(dir, name).unwrap_or(false);
+            let there = leads(&*to.dir, &to.name).unwrap_or(false);
+            let outcome = if here && !there { Outcome::Unchanged } else { Outcome::Unknown };
+            Err(fail(e).with_outcome(outcome))
         }
     }
 }

@@ -149,7 +149,7 @@ fn taken(operation: &'static str, dest: &Path) -> Error {
 }
 
 /// Removes a directory with all that is in it; says whether it was there. Symbolic links are removed, not followed.
-pub(super) fn remove_tree(parent: &dyn Dir, name: &OsStr) -> io::Result<bool> {
+pub(crate) fn remove_tree(parent: &dyn Dir, name: &OsStr) -> io::Result<bool> {
     remove_to_depth(parent, name, DEPTH_MAX)
 }
 

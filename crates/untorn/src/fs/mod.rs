@@ -104,6 +104,12 @@ pub trait Dir: Debug + Send + Sync + sealed::Sealed {
     /// The system's.
     fn list(&self) -> io::Result<Vec<OsString>>;
 
+    /// Whether there is no name in the directory but `.` and `..`. Reads no further than the first.
+    ///
+    /// # Errors
+    /// The system's.
+    fn is_empty(&self) -> io::Result<bool>;
+
     /// Gives `from` the name `to` in `to_dir`, a directory of the same file system (else EXDEV).
     ///
     /// # Errors

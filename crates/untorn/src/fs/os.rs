@@ -134,6 +134,10 @@ impl Dir for OsDir {
         self.kernel.list(self.fd.as_fd())
     }
 
+    fn is_empty(&self) -> io::Result<bool> {
+        self.kernel.is_empty(self.fd.as_fd())
+    }
+
     fn rename(&self, from: &OsStr, to_dir: &dyn Dir, to: &OsStr, mode: Rename) -> io::Result<()> {
         check_name(from)?;
         check_name(to)?;

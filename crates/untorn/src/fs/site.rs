@@ -54,11 +54,31 @@ pub enum SyncSite {
     ArtifactDir,
     /// The parent, after a staged directory got its name in it.
     ArtifactParent,
+    /// The bytes of a chunked file, before ranges of them are trusted.
+    ChunkData,
+    /// What a part is a part of, before it replaces what was said of it.
+    ChunkMetaFile,
+    /// The part, before anything in it is trusted.
+    ChunkMetaDir,
+    /// The part after its `meta` went, before anything takes the place of what that vouched for.
+    ChunkForget,
+    /// The bytes of a chunked file, before they take the target's name.
+    ChunkCommit,
+    /// The directory, after a chunked file got its name in it.
+    ChunkCommitDir,
+    /// The part, after a failed sync of its bytes was noted in it.
+    ChunkTaint,
+    /// The copy of bytes whose sync failed, before it takes their place.
+    ChunkCopyFile,
+    /// The part, after the copy took their place.
+    ChunkCopyDir,
+    /// The directory, after a part was removed from it for good.
+    ChunkRemove,
 }
 
 impl SyncSite {
     /// All sites that untorn itself uses, in the order of the enum.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 32] = [
         Self::ReplaceFile,
         Self::ReplaceDir,
         Self::PublishFile,
@@ -81,6 +101,16 @@ impl SyncSite {
         Self::ArtifactFile,
         Self::ArtifactDir,
         Self::ArtifactParent,
+        Self::ChunkData,
+        Self::ChunkMetaFile,
+        Self::ChunkMetaDir,
+        Self::ChunkForget,
+        Self::ChunkCommit,
+        Self::ChunkCommitDir,
+        Self::ChunkTaint,
+        Self::ChunkCopyFile,
+        Self::ChunkCopyDir,
+        Self::ChunkRemove,
     ];
 
     /// The site's name in lower case with dashes, as the command line prints and takes it.
@@ -109,6 +139,16 @@ impl SyncSite {
             Self::ArtifactFile => "artifact-file",
             Self::ArtifactDir => "artifact-dir",
             Self::ArtifactParent => "artifact-parent",
+            Self::ChunkData => "chunk-data",
+            Self::ChunkMetaFile => "chunk-meta-file",
+            Self::ChunkMetaDir => "chunk-meta-dir",
+            Self::ChunkForget => "chunk-forget",
+            Self::ChunkCommit => "chunk-commit",
+            Self::ChunkCommitDir => "chunk-commit-dir",
+            Self::ChunkTaint => "chunk-taint",
+            Self::ChunkCopyFile => "chunk-copy-file",
+            Self::ChunkCopyDir => "chunk-copy-dir",
+            Self::ChunkRemove => "chunk-remove",
         }
     }
 

@@ -16,7 +16,7 @@ use super::recover::{list, open_segment};
 use crate::codec::bytes::Reader;
 use crate::commit::{self, Sites};
 use crate::fs::{Dir, Fs, How, SyncSite};
-use crate::{Error, ErrorKind, Outcome, Result};
+use crate::{Durability, Error, ErrorKind, Outcome, Result};
 
 const ZEROS: usize = 256 * 1024;
 
@@ -43,7 +43,9 @@ impl Home {
     /// Replaces META. After an error the disk holds the old one or the new one.
     pub(super) fn store(&mut self, meta: Meta) -> Result<()> {
         let sites = Sites { file: SyncSite::LogMetaFile, dir: SyncSite::LogMetaDir };
-        commit::replace_in(&*self.fs, &self.dir, OsStr::new(META), &meta.encode(), sites).map_err(
+        let bytes = meta.encode();
+        let synced = Durability::Synced;
+        commit::replace_in(&*self.fs, &self.dir, OsStr::new(META), &bytes, synced, sites).map_err(
             |e| match e.outcome() {
                 Outcome::Unchanged => e,
                 // In place is not enough: what META says must be durable.

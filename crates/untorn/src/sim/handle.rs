@@ -213,6 +213,10 @@ impl Dir for SimDir {
         })
     }
 
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.list()?.is_empty())
+    }
+
     fn rename(&self, from: &OsStr, to_dir: &dyn Dir, to: &OsStr, mode: Rename) -> io::Result<()> {
         let (from, to) = (plain(from)?, plain(to)?);
         let other = self.other(to_dir)?;

@@ -258,6 +258,10 @@ impl Dir for MeterDir {
         self.shared.pass(CallKind::List, || self.inner.list())
     }
 
+    fn is_empty(&self) -> io::Result<bool> {
+        self.shared.pass(CallKind::List, || self.inner.is_empty())
+    }
+
     fn rename(&self, from: &OsStr, to_dir: &dyn Dir, to: &OsStr, mode: Rename) -> io::Result<()> {
         let kind = match mode {
             Rename::Replace => CallKind::Rename,

@@ -74,6 +74,19 @@ impl Kernel {
         Ok(names)
     }
 
+    /// Whether there is no name but `.` and `..`.
+    pub(crate) fn is_empty(&self, dir: BorrowedFd<'_>) -> io::Result<bool> {
+        self.call(Call::List, || {
+            for entry in rustix::fs::Dir::read_from(dir)? {
+                let entry = entry?;
+                if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+                    return Ok(false);
+                }
+            }
+            Ok::<_, io::Error>(true)
+        })
+    }
+
     pub(crate) fn rename(
         &self,
         (from_dir, from): (BorrowedFd<'_>, &OsStr),
