@@ -10,6 +10,7 @@ use std::path::Path;
 
 use crate::{Error, Result};
 
+mod coverage;
 mod identity;
 mod source;
 
