@@ -10,11 +10,15 @@ use std::path::Path;
 
 use crate::{Error, Result};
 
+mod coverage;
 mod identity;
+mod presence;
 mod source;
+mod waiters;
 
 pub use identity::{Expected, Identity};
 pub use source::RangeSource;
+pub use waiters::Cancel;
 
 /// The result of every fallible call of this module.
 pub type StorageResult<T> = Result<T, Error>;
