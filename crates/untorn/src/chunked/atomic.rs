@@ -16,7 +16,6 @@ use super::{
     AvailabilityObserver, Cancel, ChunkReader, Claim, OpenIntent, Opened, PartView, ResourceExt,
     ResourceStatus, StorageResult, View, WaitOutcome,
 };
-use crate::fs::{File, How};
 use crate::{Error, ErrorKind, Result};
 
 /// A file that fills in pieces and takes its name when it is whole.
@@ -128,15 +127,15 @@ impl<R: ResourceExt> AtomicChunked<R> {
     pub fn passthrough(inner: R, canonical: PathBuf) -> Self {
         let options = ChunkedOptions::new();
         let fs = Arc::clone(&options.fs);
-        let presence = Presence::new(canonical.clone(), options.max_len, None, fs);
-        match inner.status() {
-            ResourceStatus::Committed { final_len } => presence.set_committed(final_len.unwrap_or(0)),
-            _ => {
-                let mut at = 0;
-                while let Some(gap) = inner.next_gap(at, u64::MAX) {
-                    presence.coverage().insert(&(at..gap.start));
-                    at = gap.end;
-                }
+        let max_len = options.max_len;
+        let mut presence = Presence::new(canonical.clone(), max_len, None, fs);
+        if let ResourceStatus::Committed { final_len } = inner.status() {
+            presence = presence.committed(final_len.unwrap_or(0));
+        } else {
+            let mut at = 0;
+            while let Some(gap) = inner.next_gap(at, max_len) {
+                presence.coverage().insert(&(at..gap.start));
+                at = gap.end;
             }
         }
         let inner = Inner::new(canonical, options, None, presence, inner);
@@ -289,11 +288,7 @@ impl<R: ResourceExt> AtomicChunked<R> {
 
     /// The available ranges.
     pub fn ranges(&self) -> Vec<Range<u64>> {
-        match self.inner.presence.len() {
-            Some(0) => Vec::new(),
-            Some(len) => std::iter::once(0..len).collect(),
-            None => self.inner.presence.coverage().ranges(),
-        }
+        self.inner.presence.ranges()
     }
 
     /// The ranges that a later owner could go on with after a crash.
@@ -381,7 +376,7 @@ impl<R: ResourceExt> Inner<R> {
             None => {
                 let mut bytes = Vec::new();
                 self.read_into(&mut bytes)?;
-                Ok(View::owned(bytes))
+                Ok(View::from(bytes))
             }
         }
     }
@@ -420,20 +415,17 @@ impl<R: ResourceExt> Inner<R> {
             (Some(_), None) => open::anew(&self.canonical, &self.options, &**factory)?,
             (None, None) => open::open(&self.canonical, &self.options, &**factory)?,
         };
-        let Ready { home: claimed, resource, opened, mut extents, trusted, chunk, mut expected_len } =
-            ready;
+        let Ready { home: claimed, resource, opened, extents, trusted, chunk, expected_len } = ready;
         let mut ranges: Vec<Range<u64>> = extents.iter().map(Extent::range).collect();
         self.ledger().restore(chunk, &extents, trusted);
         if let (Some(old), true) = (&old, with_bytes) {
             let len = self.presence.len().unwrap_or(0);
-            open::copy_whole(&**old, &*claimed.data, len)?;
+            open::copy_range(&**old, &*claimed.data, 0..len)?;
             ranges = if len > 0 { std::iter::once(0..len).collect() } else { Vec::new() };
             resource.restore(&ranges)?;
             if self.keeps_account() {
                 ranges.iter().for_each(|range| self.ledger().add_unread(range.clone()));
             }
-            extents.clear();
-            expected_len = None;
         }
         self.resource.store(Arc::new(resource));
         *self.opened.lock().unwrap_or_else(PoisonError::into_inner) = opened;

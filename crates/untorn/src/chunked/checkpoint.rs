@@ -211,11 +211,14 @@ pub(super) fn open_map(
         OnDamage::Refuse => OnDamage::Refuse,
         _ => OnDamage::Truncate,
     };
-    let log = map_options(options.fs.clone()).durability(options.durability).on_damage(on_damage);
+    let log = map_options(Arc::clone(&options.fs))
+        .segment_bytes(options.map_segment_bytes)
+        .durability(options.durability)
+        .on_damage(on_damage);
     State::open(part.dir.path().join(MAP), log, each)
 }
 
 /// How the log of a map is opened.
 pub(super) fn map_options(fs: Arc<dyn Fs>) -> LogOptions {
-    LogOptions::new().owner(*b"CHNK").segment_bytes(256 << 10).fs(fs)
+    LogOptions::new().owner(*b"CHNK").fs(fs)
 }

@@ -94,8 +94,8 @@ pub(super) fn checksums(offset: u64, data: &[u8], chunk: u64) -> Vec<u32> {
 
 impl Ledger {
     pub(super) const fn new(chunk: u64) -> Self {
-        let (pieces, flying) = (BTreeMap::new(), Vec::new());
-        Self { chunk, pieces, flying, next_id: 0, dirty: 0, trusted: 0 }
+        let pieces = BTreeMap::new();
+        Self { chunk, pieces, flying: Vec::new(), next_id: 0, dirty: 0, trusted: 0 }
     }
 
     /// Bytes per checksum.

@@ -11,13 +11,40 @@ use std::path::Path;
 use crate::{Error, Result};
 
 mod coverage;
+mod atomic;
+mod checkpoint;
+mod commit;
+mod digest;
+mod fill;
+mod format;
 mod identity;
+mod inner;
+mod ledger;
+mod open;
+mod options;
+mod part;
+mod part_view;
 mod presence;
+mod reader;
 mod source;
+mod stats;
+mod trust;
+mod view;
 mod waiters;
 
+pub use atomic::AtomicChunked;
+pub use commit::commit_many;
+pub use digest::Digest;
+pub use fill::{FillOptions, FillReport, fill};
 pub use identity::{Expected, Identity};
+pub use options::{
+    CheckpointPolicy, ChunkedOptions, CommitOptions, CommitReport, Holes, IfExists, OnDrop, Resume,
+};
+pub use part_view::{PartReport, PartState, PartView};
+pub use reader::ChunkReader;
 pub use source::RangeSource;
+pub use stats::ChunkedStats;
+pub use view::{ReadMode, View};
 pub use waiters::Cancel;
 
 /// The result of every fallible call of this module.
@@ -36,6 +63,68 @@ pub enum WaitOutcome {
     Eof,
     /// The time ran out, or the wait was cancelled.
     Interrupted,
+}
+
+/// What an open found of an earlier life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Opened {
+    /// Nothing.
+    Fresh,
+    /// Bytes that it goes on with.
+    Resumed {
+        /// How many bytes are kept.
+        trusted: u64,
+        /// Bytes that were recorded and do not verify any more: they have to come again.
+        dropped: u64,
+    },
+    /// Bytes that it could not go on with; they are gone.
+    Restarted {
+        /// Why.
+        why: String,
+    },
+}
+
+/// What a factory opens bytes for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OpenIntent {
+    /// For a new file: nothing is there.
+    Fresh,
+    /// To go on: the bytes of an earlier life are there, and [`ResourceExt::restore`] will tell which of them count.
+    Resume,
+    /// For reading what was committed.
+    Reopen,
+}
+
+/// What a claim of a target found.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Claim<R: ResourceExt> {
+    /// We fill it.
+    Writer(AtomicChunked<R>),
+    /// Another owner fills it; it can be followed.
+    Busy(PartView),
+    /// The file is there, and was not to be replaced.
+    Ready(R),
+}
+
+/// Is told what becomes available. No lock is held meanwhile, so it may call the file.
+pub trait AvailabilityObserver: Send + Sync {
+    /// The bytes of `range` are available.
+    #[expect(unused_variables, reason = "the default does nothing")]
+    fn on_write(&self, range: Range<u64>) {}
+
+    /// So many bytes are trusted.
+    #[expect(unused_variables, reason = "the default does nothing")]
+    fn on_checkpoint(&self, trusted: u64) {}
+
+    /// The file of this length is durable under its name.
+    #[expect(unused_variables, reason = "the default does nothing")]
+    fn on_commit(&self, len: u64) {}
+
+    /// It failed, was cancelled or poisoned.
+    fn on_fail(&self) {}
 }
 
 /// What state a resource is in.

@@ -40,6 +40,19 @@ pub(super) struct Ready<R> {
     pub(super) expected_len: Option<u64>,
 }
 
+/// A part and its target, with nothing of the bytes held open.
+pub(super) struct Parts {
+    pub(super) part: Part,
+    pub(super) to: Place,
+}
+
+impl Parts {
+    pub(super) fn of(home: Home) -> Self {
+        let Home { part, to, .. } = home;
+        Self { part, to }
+    }
+}
+
 /// What an earlier life left.
 struct Kept {
     meta: Meta,
@@ -73,7 +86,7 @@ pub(super) fn check(path: &Path, options: &ChunkedOptions) -> Result<()> {
 }
 
 /// The target, with symbolic links followed once, and what stands there.
-pub(super) fn target(path: &Path, options: &ChunkedOptions) -> Result<(Place, Option<Stat>)> {
+fn target(path: &Path, options: &ChunkedOptions) -> Result<Place> {
     let fs = &*options.fs;
     if options.create_dirs
         && let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty())
@@ -87,11 +100,17 @@ pub(super) fn target(path: &Path, options: &ChunkedOptions) -> Result<(Place, Op
         }
     }
     let (to, old) = Place::resolve(fs, "open", path, options.symlink)?;
+    refuse_taken(&to, old.as_ref(), options)?;
+    Ok(to)
+}
+
+/// Refuses a target that is there, if it is not to be replaced.
+fn refuse_taken(to: &Place, old: Option<&Stat>, options: &ChunkedOptions) -> Result<()> {
     if old.is_some() && options.if_exists == IfExists::NoClobber {
         let what = "it exists, and the options say not to replace it";
-        return Err(Error::new(ErrorKind::AlreadyExists, "open", path, what));
+        return Err(Error::new(ErrorKind::AlreadyExists, "open", &to.path(), what));
     }
-    Ok((to, old))
+    Ok(())
 }
 
 pub(super) fn open<R: ResourceExt>(
@@ -100,9 +119,21 @@ pub(super) fn open<R: ResourceExt>(
     factory: &Factory<R>,
 ) -> Result<Ready<R>> {
     check(path, options)?;
-    let (to, _) = target(path, options)?;
+    let to = target(path, options)?;
     let part = Part::claim(&options.fs, &to)?;
     take_up(part, to, options, factory)
+}
+
+/// Claims the part and begins with nothing, whatever is in it.
+pub(super) fn anew<R: ResourceExt>(
+    path: &Path,
+    options: &ChunkedOptions,
+    factory: &Factory<R>,
+) -> Result<Ready<R>> {
+    let (to, _) = Place::resolve(&*options.fs, "open", path, options.symlink)?;
+    let part = Part::claim(&options.fs, &to)?;
+    part.clear()?;
+    fresh(part, to, Opened::Fresh, options, factory)
 }
 
 /// Goes on with what is in a claimed part, or starts afresh.
@@ -118,31 +149,22 @@ fn take_up<R: ResourceExt>(
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
         Err(e) => return Err(Error::system("open", &to.path(), e)),
     };
-    let taken = old.is_some() && options.if_exists == IfExists::NoClobber;
-    let found = find(&part, &to, old.as_ref(), options)?;
-    if taken {
-        let what = "it exists, and the options say not to replace it";
-        return Err(Error::new(ErrorKind::AlreadyExists, "open", &to.path(), what));
+    refuse_taken(&to, old.as_ref(), options)?;
+    let kept = match find(&part, &to, old.as_ref(), options)? {
+        Found::Kept(kept) => kept,
+        Found::Nothing(opened) => return fresh(part, to, opened, options, factory),
+    };
+    let resource = factory(&part.dir.path().join(DATA), OpenIntent::Resume)?;
+    let ranges: Vec<Range<u64>> = kept.extents.iter().map(Extent::range).collect();
+    match resource.restore(&ranges) {
+        Ok(()) => return resumed(part, to, *kept, resource, options),
+        Err(e) if e.kind() == ErrorKind::Unsupported => {}
+        Err(e) => return Err(e),
     }
-    let (kept, opened) = match found {
-        Found::Kept(kept) => (Some(kept), Opened::Fresh),
-        Found::Nothing(opened) => (None, opened),
-    };
-    let opened = if let Some(kept) = kept {
-        let resource = factory(&part.dir.path().join(DATA), OpenIntent::Resume)?;
-        let ranges: Vec<Range<u64>> = kept.extents.iter().map(Extent::range).collect();
-        match resource.restore(&ranges) {
-            Ok(()) => return resumed(part, to, *kept, resource, options),
-            Err(e) if e.kind() == ErrorKind::Unsupported => {}
-            Err(e) => return Err(e),
-        }
-        drop(kept);
-        part.clear()?;
-        Opened::Restarted { why: "the resource cannot take up bytes of an earlier life".to_owned() }
-    } else {
-        opened
-    };
-    fresh(part, to, opened, options, factory)
+    drop(kept);
+    part.clear()?;
+    let why = "the resource cannot take up bytes of an earlier life".to_owned();
+    fresh(part, to, Opened::Restarted { why }, options, factory)
 }
 
 fn resumed<R>(
@@ -352,13 +374,15 @@ fn copied(part: &Part, from: &dyn File, extents: &[Extent]) -> Result<Arc<dyn Fi
 }
 
 fn copy(from: &dyn File, to: &dyn File, extents: &[Extent]) -> Result<()> {
-    for extent in extents {
-        let mut at = extent.start;
-        read_blocks(from, at, u64::from(extent.len), &mut |block| {
-            to.write_at(block, at).map_err(|e| Error::system("write", to.path(), e).at(at))?;
-            at = at.saturating_add(block.len() as u64);
-            Ok(())
-        })?;
-    }
-    Ok(())
+    extents.iter().try_for_each(|extent| copy_range(from, to, extent.range()))
+}
+
+/// Copies a range of bytes to the same place in another file.
+pub(super) fn copy_range(from: &dyn File, to: &dyn File, range: Range<u64>) -> Result<()> {
+    let mut at = range.start;
+    read_blocks(from, at, range.end.saturating_sub(at), &mut |block| {
+        to.write_at(block, at).map_err(|e| Error::system("write", to.path(), e).at(at))?;
+        at = at.saturating_add(block.len() as u64);
+        Ok(())
+    })
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::digest::{Digest, MakeDigest};
-use super::{Expected, Identity};
+use super::{Expected, Identity, ReadMode};
 use crate::commit::{Owner, Symlink};
 use crate::fs::{Fs, OsFs};
 use crate::{Durability, OnDamage};
@@ -105,6 +105,8 @@ pub struct ChunkedOptions {
     pub owner: Owner,
     /// What a drop does with bytes that were not committed. Default `Auto`.
     pub on_drop: OnDrop,
+    /// How [`view`](super::AtomicChunked::view) reads. Default `Auto`.
+    pub read_mode: ReadMode,
     /// What to do if the list of trusted ranges is damaged. Default `Refuse`; the other two keep the ranges whose checksums
     /// hold.
     pub on_damage: OnDamage,
@@ -112,6 +114,8 @@ pub struct ChunkedOptions {
     pub create_dirs: bool,
     /// The file system. Default [`OsFs`].
     pub fs: Arc<dyn Fs>,
+    /// Of the log of trusted ranges.
+    pub(crate) map_segment_bytes: u64,
     pub(super) hashers: Vec<(String, Arc<MakeDigest>)>,
 }
 
@@ -131,9 +135,11 @@ impl ChunkedOptions {
             mode: None,
             owner: Owner::default(),
             on_drop: OnDrop::default(),
+            read_mode: ReadMode::default(),
             on_damage: OnDamage::default(),
             create_dirs: true,
             fs: Arc::new(OsFs::new()),
+            map_segment_bytes: 256 << 10,
             hashers: Vec::new(),
         }
     }
@@ -225,6 +231,8 @@ setters! {
     owner: Owner,
     /// Sets what a drop does with bytes that were not committed.
     on_drop: OnDrop,
+    /// Sets how a view reads.
+    read_mode: ReadMode,
     /// Sets what to do about a damaged list of trusted ranges.
     on_damage: OnDamage,
     /// Sets whether missing directories are made.

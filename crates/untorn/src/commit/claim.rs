@@ -146,6 +146,12 @@ pub fn holder(path: impl AsRef<Path>) -> Result<Option<Holder>> {
     let path = path.as_ref();
     let fail = |e| Error::system("look at", path, e);
     let dir = OsFs::new().open_dir(path).map_err(fail)?;
+    holder_in(&*dir)
+}
+
+/// As [`holder`], of a held directory.
+pub(crate) fn holder_in(dir: &dyn Dir) -> Result<Option<Holder>> {
+    let fail = |e| Error::system("look at", dir.path(), e);
     let file = match dir.open(OsStr::new(LOCK), How::Read) {
         Ok(file) => file,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),

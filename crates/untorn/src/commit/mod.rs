@@ -28,7 +28,7 @@ mod temp_dir;
 
 pub use atomic_file::{AtomicFile, Owner, ReplaceOptions, Symlink};
 pub(crate) use atomic_file::{explain, keep_attributes};
-pub(crate) use claim::{Claim, LOCK};
+pub(crate) use claim::{Claim, LOCK, holder_in};
 pub use claim::{Holder, holder};
 pub(crate) use poison::Poison;
 pub use probe::{Probe, probe, probe_with};

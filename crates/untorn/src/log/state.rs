@@ -5,6 +5,8 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 
 use super::options::LogOptions;
+use super::reader::LogReader;
+use super::scan::Scan;
 use super::{Log, LogReport, Ticket, Upto};
 use crate::{Error, ErrorKind, Result};
 
@@ -35,6 +37,50 @@ pub struct State {
     size: Mutex<Size>,
 }
 
+/// Hands out what a reader sees of a state: its newest full form, and the changes since, as far as they are written.
+pub(crate) fn read_state(
+    log: &LogReader,
+    each: &mut dyn FnMut(Piece<'_>) -> Result<()>,
+) -> Result<()> {
+    replay(log.path(), log.first_seq(), |from| log.read(from, Upto::Written), each).map(drop)
+}
+
+fn replay(
+    path: &Path,
+    first: u64,
+    read: impl Fn(u64) -> Result<Scan>,
+    each: &mut dyn FnMut(Piece<'_>) -> Result<()>,
+) -> Result<Size> {
+    let mut from = first;
+    let mut scan = read(from)?;
+    while let Some(record) = scan.next()? {
+        if record.bytes.first() == Some(&FULL) {
+            from = record.seq;
+        }
+    }
+    let mut size = Size::default();
+    let mut scan = read(from)?;
+    while let Some(record) = scan.next()? {
+        match record.bytes.split_first() {
+            Some((&FULL, bytes)) => {
+                size = Size { full: bytes.len() as u64, changes: 0 };
+                each(Piece::Full(bytes))?;
+            }
+            Some((&CHANGE, bytes)) => {
+                size.changes = size.changes.saturating_add(bytes.len() as u64);
+                each(Piece::Change(bytes))?;
+            }
+            _ => {
+                let what =
+                    "a record is neither a full state nor a change; it is not a log of a state";
+                let error = Error::new(ErrorKind::Damaged, "open state", path, what);
+                return Err(error.at(record.pos.frame));
+            }
+        }
+    }
+    Ok(size)
+}
+
 #[derive(Clone, Copy, Debug, Default)]
 struct Size {
     full: u64,
@@ -56,33 +102,8 @@ impl State {
     ) -> Result<(Self, LogReport)> {
         let path = path.as_ref();
         let (log, report) = Log::open(path, options)?;
-        let mut from = log.first_seq();
-        let mut scan = log.read(from, Upto::Durable)?;
-        while let Some(record) = scan.next()? {
-            if record.bytes.first() == Some(&FULL) {
-                from = record.seq;
-            }
-        }
-        let mut size = Size::default();
-        let mut scan = log.read(from, Upto::Durable)?;
-        while let Some(record) = scan.next()? {
-            match record.bytes.split_first() {
-                Some((&FULL, bytes)) => {
-                    size = Size { full: bytes.len() as u64, changes: 0 };
-                    each(Piece::Full(bytes))?;
-                }
-                Some((&CHANGE, bytes)) => {
-                    size.changes = size.changes.saturating_add(bytes.len() as u64);
-                    each(Piece::Change(bytes))?;
-                }
-                _ => {
-                    let what =
-                        "a record is neither a full state nor a change; it is not a log of a state";
-                    let error = Error::new(ErrorKind::Damaged, "open state", path, what);
-                    return Err(error.at(record.pos.frame));
-                }
-            }
-        }
+        let read = |from| log.read(from, Upto::Durable);
+        let size = replay(path, log.first_seq(), read, &mut each)?;
         Ok((Self { log, size: Mutex::new(size) }, report))
     }
 

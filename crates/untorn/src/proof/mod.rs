@@ -13,6 +13,7 @@ use crate::sim::{After, DiskModel, Explorer, Fail, Report, Unwritten, Violation}
 
 #[cfg(feature = "blake3")]
 mod artifact;
+mod chunked;
 mod file;
 mod journal;
 mod log;
@@ -31,11 +32,14 @@ pub enum Store {
     Snapshot,
     /// Events, and snapshots of the state that they make.
     Journal,
+    /// A file that fills in pieces, and its part.
+    Chunked,
 }
 
 impl Store {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Log, Self::File, Self::Snapshot, Self::Journal];
+    pub const ALL: [Self; 5] =
+        [Self::Log, Self::File, Self::Snapshot, Self::Journal, Self::Chunked];
 
     /// Its name on the command line.
     pub const fn name(self) -> &'static str {
@@ -44,6 +48,7 @@ impl Store {
             Self::File => "file",
             Self::Snapshot => "snapshot",
             Self::Journal => "journal",
+            Self::Chunked => "chunked",
         }
     }
 
@@ -153,6 +158,7 @@ pub fn explore(
         Store::File => file::parts(),
         Store::Snapshot => snapshot::parts(),
         Store::Journal => journal::parts(),
+        Store::Chunked => chunked::parts(),
     };
     let mut left = plan.states;
     let chosen = |n: &usize| plan.line.is_none_or(|line| line == *n);
@@ -186,6 +192,16 @@ pub const fn notices(site: SyncSite) -> (Store, usize) {
         | SyncSite::SnapshotFile
         | SyncSite::SnapshotDir
         | SyncSite::SnapshotRetire => (Store::Journal, 0),
+        SyncSite::ChunkData
+        | SyncSite::ChunkMetaFile
+        | SyncSite::ChunkMetaDir
+        | SyncSite::ChunkForget
+        | SyncSite::ChunkCommit
+        | SyncSite::ChunkCommitDir
+        | SyncSite::ChunkRemove => (Store::Chunked, 0),
+        SyncSite::ChunkTaint | SyncSite::ChunkCopyFile | SyncSite::ChunkCopyDir => {
+            (Store::Chunked, 1)
+        }
         _ => (Store::Log, 0),
     }
 }

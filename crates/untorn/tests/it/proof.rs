@@ -67,6 +67,16 @@ fn journal_a_fault_at_every_call() {
 }
 
 #[test]
+fn chunked_all_sequences() {
+    check(Store::Chunked, 0, 200_000);
+}
+
+#[test]
+fn chunked_a_fault_at_every_call() {
+    check(Store::Chunked, 1, 60_000);
+}
+
+#[test]
 #[cfg(feature = "blake3")]
 fn file_directories_published_whole() {
     check(Store::File, 3, 60_000);
