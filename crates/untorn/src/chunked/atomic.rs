@@ -13,9 +13,10 @@ use super::options::{ChunkedOptions, CommitOptions, CommitReport, IfExists};
 use super::presence::{Presence, Until};
 use super::stats::ChunkedStats;
 use super::{
-    AvailabilityObserver, Cancel, ChunkReader, Claim, OpenIntent, Opened, PartView, ResourceExt,
-    ResourceStatus, StorageResult, View, WaitOutcome,
+    AvailabilityObserver, Cancel, ChunkReader, Claim, OpenIntent, Opened, PartView, ReadMode,
+    ResourceExt, ResourceStatus, StorageResult, View, WaitOutcome,
 };
+use crate::commit::{Place, is_network};
 use crate::{Error, ErrorKind, Result};
 
 /// A file that fills in pieces and takes its name when it is whole.
@@ -371,13 +372,29 @@ impl<R: ResourceExt> Inner<R> {
             return Err(Error::new(ErrorKind::Incomplete, "view", &self.canonical, what));
         };
         let file = self.committed.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        match file {
-            Some(file) => View::of(&*file, len, self.options.read_mode),
-            None => {
-                let mut bytes = Vec::new();
-                self.read_into(&mut bytes)?;
-                Ok(View::from(bytes))
-            }
+        let Some(file) = file.filter(|_| self.maps()) else {
+            let mut bytes = Vec::new();
+            self.read_into(&mut bytes)?;
+            return Ok(View::owned(bytes));
+        };
+        let fail = |e| Error::system("map", &self.canonical, e);
+        let len = usize::try_from(len).map_err(|_| {
+            let what = "it does not fit into memory";
+            Error::new(ErrorKind::TooLarge, "map", &self.canonical, what)
+        })?;
+        file.map(len).map(View::map).map_err(fail)
+    }
+
+    /// Whether a view is a map: where it cannot be told, it is not.
+    fn maps(&self) -> bool {
+        let local = || {
+            let dir = Place::of(&*self.options.fs, "map", &self.canonical).ok()?.dir;
+            dir.file_system().ok().map(|kind| !is_network(&kind))
+        };
+        match self.options.read_mode {
+            ReadMode::Map => true,
+            ReadMode::Auto => local().unwrap_or(false),
+            ReadMode::Pread => false,
         }
     }
 

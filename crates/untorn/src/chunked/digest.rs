@@ -49,3 +49,9 @@ impl std::fmt::Display for Expected {
         self.sum.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
+
+/// The BLAKE3 sum of `bytes`.
+#[cfg(feature = "blake3")]
+pub fn blake3(bytes: &[u8]) -> [u8; 32] {
+    *blake3::hash(bytes).as_bytes()
+}

@@ -10,11 +10,12 @@ use std::path::Path;
 
 use crate::{Error, Result};
 
-mod coverage;
 mod atomic;
 mod checkpoint;
 mod commit;
+mod coverage;
 mod digest;
+mod driver;
 mod fill;
 mod format;
 mod identity;
@@ -26,15 +27,21 @@ mod part;
 mod part_view;
 mod presence;
 mod reader;
+mod resource;
 mod source;
 mod stats;
+mod storage;
 mod trust;
 mod view;
 mod waiters;
+mod whole;
 
 pub use atomic::AtomicChunked;
 pub use commit::commit_many;
+#[cfg(feature = "blake3")]
+pub use digest::blake3;
 pub use digest::Digest;
+pub use driver::{Driver, FileDriver, FileOptions, MemDriver, MmapDriver, OpenMode, ReadMode};
 pub use fill::{FillOptions, FillReport, fill};
 pub use identity::{Expected, Identity};
 pub use options::{
@@ -42,10 +49,13 @@ pub use options::{
 };
 pub use part_view::{PartReport, PartState, PartView};
 pub use reader::ChunkReader;
+pub use resource::{FileResource, MemResource, MmapResource, Resource};
 pub use source::RangeSource;
 pub use stats::ChunkedStats;
-pub use view::{ReadMode, View};
+pub use storage::StorageResource;
+pub use view::View;
 pub use waiters::Cancel;
+pub use whole::Atomic;
 
 /// The result of every fallible call of this module.
 pub type StorageResult<T> = Result<T, Error>;

@@ -1,42 +1,32 @@
-//! Committed bytes as a slice.
+//! The bytes of a committed resource, in one piece.
 
+use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use crate::Result;
-use crate::fs::{File, Map};
-use crate::{Error, ErrorKind};
+use crate::fs::Map;
 
-/// How committed bytes are read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ReadMode {
-    /// Through a map.
-    #[default]
-    Auto,
-    /// Through a map.
-    Map,
-    /// By reading.
-    Pread,
-}
+/// All bytes of a committed resource. Clones share them.
+///
+/// A map of the file, which stays whole as long as the view lives, also if the name is removed or given to another file;
+/// or a copy in memory, where maps are not to be used. That no foreign program shortens or overwrites the mapped file is
+/// the user's duty; [`ReadMode::Pread`](super::ReadMode::Pread) needs none.
+#[derive(Clone)]
+pub struct View(pub(super) Arc<Bytes>);
 
-/// Committed bytes.
-#[derive(Clone, Debug)]
-pub struct View(Arc<Map>);
-
-impl From<Vec<u8>> for View {
-    fn from(_bytes: Vec<u8>) -> Self {
-        unimplemented!()
-    }
+/// What a view shows.
+pub(super) enum Bytes {
+    Map(Map),
+    Owned(Vec<u8>),
 }
 
 impl View {
-    pub(super) fn of(file: &dyn File, len: u64, _mode: ReadMode) -> Result<Self> {
-        let len = usize::try_from(len).map_err(|_| {
-            Error::new(ErrorKind::TooLarge, "map", file.path(), "it does not fit into memory")
-        })?;
-        let map = file.map(len).map_err(|e| Error::system("map", file.path(), e))?;
-        Ok(Self(Arc::new(map)))
+    pub(super) fn map(map: Map) -> Self {
+        Self(Arc::new(Bytes::Map(map)))
+    }
+
+    pub(super) fn owned(bytes: Vec<u8>) -> Self {
+        Self(Arc::new(Bytes::Owned(bytes)))
     }
 }
 
@@ -44,6 +34,21 @@ impl Deref for View {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.0
+        match &*self.0 {
+            Bytes::Map(map) => map,
+            Bytes::Owned(bytes) => bytes,
+        }
+    }
+}
+
+impl AsRef<[u8]> for View {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl fmt::Debug for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("View").field("len", &self.len()).finish()
     }
 }

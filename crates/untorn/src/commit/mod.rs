@@ -31,6 +31,7 @@ pub(crate) use atomic_file::{explain, keep_attributes};
 pub(crate) use claim::{Claim, LOCK, holder_in};
 pub use claim::{Holder, holder};
 pub(crate) use poison::Poison;
+pub(crate) use probe::is_network;
 pub use probe::{Probe, probe, probe_with};
 pub(crate) use quarantine::{Cut, Quarantine};
 pub(crate) use replace::{Sites, publish, replace_in, sync_named};

@@ -74,11 +74,15 @@ pub enum SyncSite {
     ChunkCopyDir,
     /// The directory, after a part was removed from it for good.
     ChunkRemove,
+    /// The content of a file that was filled in pieces, before it counts as committed.
+    ResourceFile,
+    /// The directory of such a file, before it counts as committed.
+    ResourceDir,
 }
 
 impl SyncSite {
     /// All sites that untorn itself uses, in the order of the enum.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 34] = [
         Self::ReplaceFile,
         Self::ReplaceDir,
         Self::PublishFile,
@@ -111,6 +115,8 @@ impl SyncSite {
         Self::ChunkCopyFile,
         Self::ChunkCopyDir,
         Self::ChunkRemove,
+        Self::ResourceFile,
+        Self::ResourceDir,
     ];
 
     /// The site's name in lower case with dashes, as the command line prints and takes it.
@@ -149,6 +155,9 @@ impl SyncSite {
             Self::ChunkCopyFile => "chunk-copy-file",
             Self::ChunkCopyDir => "chunk-copy-dir",
             Self::ChunkRemove => "chunk-remove",
+
+            Self::ResourceFile => "resource-file",
+            Self::ResourceDir => "resource-dir",
         }
     }
 

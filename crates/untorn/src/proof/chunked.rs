@@ -8,7 +8,7 @@ use super::shape::{Entry, Promises, candidates};
 use super::{Part, Task};
 use crate::chunked::{
     AtomicChunked, CheckpointPolicy, ChunkedOptions, CommitOptions, FileOptions, FileResource,
-    Identity, IfExists, PartView, Resume, ResourceExt as _, commit_many,
+    Identity, PartView, ResourceExt as _,
 };
 use crate::fs::Fs;
 use crate::sim::{After, Explorer, Fail, FaultKind, Report, Run, Violation};
@@ -230,11 +230,10 @@ impl World {
             None => false,
         };
         let written = if lost {
-            let old = self.live[piece].take();
+            self.live[piece] = None;
             let written = self.step(run, "overwrite", next, write);
             if written.is_err() && self.file.is_some() {
                 // Taken back or not, and any of the bytes written.
-                drop(old);
                 self.file = None;
                 self.live = [None; 3];
             }

@@ -5,6 +5,7 @@ mod aio;
 #[cfg(test)]
 mod alloc;
 #[cfg(test)]
+mod chunked_failures;
 mod codec;
 #[cfg(test)]
 mod journal;
@@ -14,6 +15,8 @@ mod log;
 mod log_failures;
 #[cfg(test)]
 mod proof;
+#[cfg(test)]
+mod resource;
 #[cfg(test)]
 mod seam;
 
