@@ -28,7 +28,7 @@ pub(super) const MAP: &str = "map";
 pub(super) const TAINT: &str = "taint";
 /// How the text of a part's lock begins; the version is behind it.
 const SIGNATURE: &str = "untorn-part ";
-const VERSION: &str = "1";
+const VERSION: u32 = 1;
 const SUFFIX: &str = ".part";
 const NAME_MAX: usize = 255;
 
@@ -271,18 +271,10 @@ pub(super) fn refuse_foreign(at: &Place, dir: &dyn Dir) -> Result<()> {
         Ok(file) => {
             let mut text = [0; 64];
             let len = file.read_at(&mut text, 0).map_err(fail)?;
-            let text = text.get(..len).unwrap_or_default();
-            match text.strip_prefix(SIGNATURE.as_bytes()) {
-                Some(rest) => {
-                    let version = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
-                    if version != VERSION.as_bytes() {
-                        return newer(&version.escape_ascii().to_string());
-                    }
-                    true
-                }
-                // A power cut can leave it empty, or zeros.
-                None if text.iter().all(|byte| *byte == 0) => false,
-                None => return Err(not_ours(at)),
+            // It is never synced: a power cut can leave anything in it, and a kill the first half of it.
+            match version_of(text.get(..len).unwrap_or_default()) {
+                Some(version) if version > VERSION => return newer(&version.to_string()),
+                version => version.is_some(),
             }
         }
         Err(e) if e.kind() == io::ErrorKind::NotFound => false,
@@ -294,6 +286,12 @@ pub(super) fn refuse_foreign(at: &Place, dir: &dyn Dir) -> Result<()> {
         return Ok(());
     }
     Err(not_ours(at))
+}
+
+/// Which version of this crate signed a lock file; `None` if that is not to be seen.
+fn version_of(text: &[u8]) -> Option<u32> {
+    let rest = std::str::from_utf8(text.strip_prefix(SIGNATURE.as_bytes())?).ok()?;
+    rest.split_once('\n')?.0.parse().ok()
 }
 
 fn not_ours(at: &Place) -> Error {

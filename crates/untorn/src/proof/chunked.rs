@@ -349,7 +349,10 @@ impl World {
 
 /// Opens what is there, compares it with what may be, and goes on with it to the end.
 fn check(after: &After<Ledger>) -> Result<(), Fail> {
-    let (states, _) = candidates(after);
+    let (mut states, or_nothing) = candidates(after);
+    if or_nothing {
+        states.push(Arc::default());
+    }
     let seen = PartView::open_with(PATH, &options(after.fs(), 0))?;
     let generation = seen
         .identity()
