@@ -6,7 +6,7 @@
 //!
 //! # Invariants
 //! - K1 A range is recorded only after its bytes were synced.
-//! - K2 `meta`, which makes the map count, is durable after the map and the names of `data` and `map` are.
+//! - K2 `meta`, which makes the map count, is durable after the map, the names of `data` and `map`, and that of the part are.
 //! - K3 What a checkpoint took is trusted when its record is durable, and not before.
 
 use super::ResourceExt;
@@ -124,6 +124,9 @@ impl<R: ResourceExt> Inner<R> {
         all.sort_unstable_by_key(|extent| extent.start);
         if let Some(map) = &home.map {
             map.full(&encode_full(meta.part_id, &all))?;
+        }
+        if home.meta.is_none() && self.options.durability == Durability::Synced {
+            commit::sync_dir(&*home.part.at.dir, SyncSite::ChunkPart)?;
         }
         home.part.set_meta(&encoded(&self.options, &meta)?, self.options.durability)?;
         home.meta = Some(meta);

@@ -123,16 +123,19 @@ impl<R: ResourceExt> Inner<R> {
         if self.keeps_account() {
             let chunk = self.ledger().chunk();
             let sums = checksums(offset, data, chunk);
+            let mut taken_back = false;
             let flight = loop {
                 match self.ledger().begin(&range) {
                     Begin::Go(flight) => break flight,
-                    Begin::TakeBack => {}
+                    Begin::TakeBack => taken_back = true,
                 }
                 self.take_back(&range)?;
             };
             let written = self.resource.load().write_at(offset, data);
             self.ledger().end(flight, written.is_ok().then_some(&sums));
-            written?;
+            // What was trusted is so no more, and its bytes may be the old ones or the new ones.
+            let outcome = if taken_back { Outcome::Unknown } else { Outcome::Unchanged };
+            written.map_err(|e| e.with_outcome(outcome))?;
         } else {
             self.resource.load().write_at(offset, data)?;
         }

@@ -24,7 +24,7 @@ use super::{OpenIntent, Opened, ResourceExt, ResourceStatus};
 use crate::commit::{self, Place, Sites, Temp};
 use crate::fs::{File, Rename, Stat, SyncSite};
 use crate::log::State;
-use crate::{Durability, Error, ErrorKind, Result};
+use crate::{Durability, Error, ErrorKind, Outcome, Result};
 
 /// An opened part.
 pub(super) struct Ready<R> {
@@ -152,7 +152,12 @@ fn take_up<R: ResourceExt>(
     refuse_taken(&to, old.as_ref(), options)?;
     let kept = match find(&part, &to, old.as_ref(), options)? {
         Found::Kept(kept) => kept,
-        Found::Nothing(opened) => return fresh(part, to, opened, options, factory),
+        Found::Nothing(opened) => {
+            // What was there is gone, whatever comes of the new beginning.
+            let gone = matches!(opened, Opened::Restarted { .. });
+            let unknown = |e: Error| if gone { e.with_outcome(Outcome::Unknown) } else { e };
+            return fresh(part, to, opened, options, factory).map_err(unknown);
+        }
     };
     let resource = factory(&part.dir.path().join(DATA), OpenIntent::Resume)?;
     let ranges: Vec<Range<u64>> = kept.extents.iter().map(Extent::range).collect();
@@ -165,6 +170,7 @@ fn take_up<R: ResourceExt>(
     part.clear()?;
     let why = "the resource cannot take up bytes of an earlier life".to_owned();
     fresh(part, to, Opened::Restarted { why }, options, factory)
+        .map_err(|e| e.with_outcome(Outcome::Unknown))
 }
 
 fn resumed<R>(

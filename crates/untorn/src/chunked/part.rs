@@ -20,7 +20,7 @@ use super::format::{META_MAX, Meta, Parsed};
 use crate::codec::checksum::crc32;
 use crate::commit::{self, Claim, LOCK, Place};
 use crate::fs::{Dir, File, Fs, How, Kind, SyncSite};
-use crate::{Durability, Error, ErrorKind, Result};
+use crate::{Durability, Error, ErrorKind, Outcome, Result};
 
 pub(super) const DATA: &str = "data";
 pub(super) const META: &str = "meta";
@@ -165,11 +165,14 @@ impl Part {
 
     /// Makes the part empty but for its lock. What was trusted is durably no more, before anything else can take its place (P4).
     pub(super) fn clear(&self) -> Result<()> {
-        if self.has(META)? {
-            commit::unlink(&*self.dir, OsStr::new(META))?;
-            commit::sync_dir(&*self.dir, SyncSite::ChunkForget)?;
+        if !self.has(META)? {
+            return self.remove_rest();
         }
-        self.remove_rest()
+        // An error may come after the effect.
+        commit::unlink(&*self.dir, OsStr::new(META))
+            .and_then(|()| commit::sync_dir(&*self.dir, SyncSite::ChunkForget))
+            .and_then(|()| self.remove_rest())
+            .map_err(|e| e.with_outcome(Outcome::Unknown))
     }
 
     fn remove_rest(&self) -> Result<()> {
@@ -216,9 +219,12 @@ impl Part {
     /// Takes the part away, durably.
     pub(super) fn remove(self) -> Result<()> {
         let parent = Arc::clone(&self.at.dir);
+        let had_meta = self.has(META)?;
         self.clear()?;
-        self.remove_lock()?;
-        commit::sync_dir(&*parent, SyncSite::ChunkRemove)
+        let gone = self.remove_lock();
+        let gone = gone.and_then(|()| commit::sync_dir(&*parent, SyncSite::ChunkRemove));
+        // What was trusted is gone already.
+        gone.map_err(|e| if had_meta { e.with_outcome(Outcome::Applied) } else { e })
     }
 
     /// Lets go of the part (P2).

@@ -56,6 +56,8 @@ pub enum SyncSite {
     ArtifactParent,
     /// The bytes of a chunked file, before ranges of them are trusted.
     ChunkData,
+    /// The directory of the target after a part was made in it, before anything in the part is trusted.
+    ChunkPart,
     /// What a part is a part of, before it replaces what was said of it.
     ChunkMetaFile,
     /// The part, before anything in it is trusted.
@@ -82,7 +84,7 @@ pub enum SyncSite {
 
 impl SyncSite {
     /// All sites that untorn itself uses, in the order of the enum.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::ReplaceFile,
         Self::ReplaceDir,
         Self::PublishFile,
@@ -106,6 +108,7 @@ impl SyncSite {
         Self::ArtifactDir,
         Self::ArtifactParent,
         Self::ChunkData,
+        Self::ChunkPart,
         Self::ChunkMetaFile,
         Self::ChunkMetaDir,
         Self::ChunkForget,
@@ -146,6 +149,7 @@ impl SyncSite {
             Self::ArtifactDir => "artifact-dir",
             Self::ArtifactParent => "artifact-parent",
             Self::ChunkData => "chunk-data",
+            Self::ChunkPart => "chunk-part",
             Self::ChunkMetaFile => "chunk-meta-file",
             Self::ChunkMetaDir => "chunk-meta-dir",
             Self::ChunkForget => "chunk-forget",

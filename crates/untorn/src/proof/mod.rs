@@ -199,9 +199,10 @@ pub const fn notices(site: SyncSite) -> (Store, usize) {
         | SyncSite::ChunkCommit
         | SyncSite::ChunkCommitDir
         | SyncSite::ChunkRemove => (Store::Chunked, 0),
-        SyncSite::ChunkTaint | SyncSite::ChunkCopyFile | SyncSite::ChunkCopyDir => {
-            (Store::Chunked, 1)
-        }
+        SyncSite::ChunkPart
+        | SyncSite::ChunkTaint
+        | SyncSite::ChunkCopyFile
+        | SyncSite::ChunkCopyDir => (Store::Chunked, 1),
         _ => (Store::Log, 0),
     }
 }
