@@ -1,0 +1,13 @@
+//! Files of an HTTP server: a source of ranges for the chunked file, and what the command shows of it.
+
+mod agent;
+mod answer;
+mod content_range;
+mod flight;
+mod http;
+mod rate;
+mod refused;
+mod remote;
+mod stop;
+mod stream;
+mod validators;
