@@ -11,3 +11,9 @@ mod remote;
 mod stop;
 mod stream;
 mod validators;
+
+#[cfg(test)]
+#[path = "../../tests/it/range_server.rs"]
+mod range_server;
+#[cfg(test)]
+mod tests;
