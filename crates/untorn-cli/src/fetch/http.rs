@@ -4,6 +4,7 @@
 //! it is. Its body is not thrown away: a fetch that begins where it stands goes on reading it, so that one connection
 //! needs one request. Every later answer must be of the same version; bytes of two versions never mix.
 
+use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -38,7 +39,6 @@ pub(crate) struct HttpOptions {
 }
 
 /// A file on a server.
-#[derive(Debug)]
 pub(crate) struct HttpSource {
     remote: Remote,
     agent: Agent,
@@ -54,7 +54,7 @@ pub(crate) struct HttpSource {
     stop: Stop,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
     known: Option<Arc<Known>>,
     /// The URL that the redirects led to.
@@ -351,6 +351,19 @@ impl HttpSource {
     /// Connections that `cancel` closed fail in many ways.
     fn or_cancelled(&self, error: Error) -> Error {
         if self.stop.is_rung() { cancelled() } else { error }
+    }
+}
+
+/// Without the URL that redirects led to, which may be signed.
+impl fmt::Debug for HttpSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = lock(&self.state);
+        f.debug_struct("HttpSource")
+            .field("remote", &self.remote)
+            .field("known", &state.known)
+            .field("parked", &state.parked)
+            .field("flights", &self.flights)
+            .finish_non_exhaustive()
     }
 }
 

@@ -78,26 +78,26 @@ mod tests {
 
     #[test]
     fn kinds_and_waits() {
-        let wait = |seconds| Some(Duration::from_secs(seconds));
-        for (status, retry_after, kind) in [
+        let after = |seconds| Some(Duration::from_secs(seconds));
+        for (status, wait, kind) in [
             (404, None, ErrorKind::NotFound),
             (410, None, ErrorKind::NotFound),
             (401, None, ErrorKind::Failed),
             (403, None, ErrorKind::Failed),
             (204, None, ErrorKind::Failed),
             (429, None, ErrorKind::WouldBlock),
-            (503, wait(7), ErrorKind::WouldBlock),
-            (503, wait(7200), ErrorKind::Failed),
+            (503, after(7), ErrorKind::WouldBlock),
+            (503, after(7200), ErrorKind::Failed),
             (500, None, ErrorKind::Io),
             (502, None, ErrorKind::Io),
             (505, None, ErrorKind::Failed),
         ] {
-            let error = Refused { status, retry_after }.error();
+            let error = Refused { status, retry_after: wait }.error();
             assert_eq!(error.kind(), kind, "{status}");
-            assert_eq!(super::retry_after(&error), retry_after);
+            assert_eq!(retry_after(&error), wait);
             assert!(error.to_string().contains(&status.to_string()), "{error}");
         }
         let other = Error::of_caller(ErrorKind::WouldBlock, "fetch", "full");
-        assert_eq!(super::retry_after(&other), None);
+        assert_eq!(retry_after(&other), None);
     }
 }

@@ -35,6 +35,10 @@ impl Remote {
         if host.host().is_empty() {
             return Err("a URL without a host");
         }
+        let port = host.as_str().get(host.host().len()..).unwrap_or_default();
+        if !matches!(port, "" | ":") && host.port_u16().is_none() {
+            return Err("a URL whose port is none");
+        }
         let authorization = user.map(|user| {
             // A user without a password has an empty one.
             let (user, password) = user.split_once(':').unwrap_or((user, ""));

@@ -25,10 +25,6 @@ impl Stream {
         self.at
     }
 
-    pub(super) const fn end(&self) -> Option<u64> {
-        self.end
-    }
-
     /// Whether all was read that its head said.
     pub(super) fn is_at_end(&self) -> bool {
         self.end == Some(self.at)

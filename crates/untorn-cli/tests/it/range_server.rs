@@ -210,11 +210,11 @@ impl Shared {
         while let Some(asked) = read_request(&mut reader)? {
             let (behaviour, fault) = self.next(asked.clone());
             if !self.answer(&mut stream, &asked, &behaviour, fault)? {
-                stream.shutdown(std::net::Shutdown::Both)?;
                 break;
             }
         }
-        Ok(())
+        // It is listed as well, so that dropping it would not close it.
+        stream.shutdown(std::net::Shutdown::Both)
     }
 
     /// How to answer now; counts what changes with the number of answers.
