@@ -5,14 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use untorn::{Error, ErrorKind};
-use ureq::config::{AutoHeaderValue, RedirectAuthHeaders};
+use ureq::config::AutoHeaderValue;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Timeout};
 
 use super::remote::Remote;
 
-/// Redirects that are followed.
-const REDIRECTS: u32 = 10;
 /// What a connection reads ahead; with the buffer of its fetch it is most of what it costs.
 const READ_AHEAD: usize = 256 << 10;
 /// The head of a request, with a URL that was signed.
@@ -48,8 +46,8 @@ pub(super) fn new(remote: &Remote, connections: usize, patience: Patience) -> Ag
     let mut config = Agent::config_builder()
         .tls_config(tls)
         .http_status_as_error(false)
-        .max_redirects(REDIRECTS)
-        .redirect_auth_headers(RedirectAuthHeaders::SameHost)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
         .user_agent(concat!("untorn/", env!("CARGO_PKG_VERSION")))
         .accept_encoding(AutoHeaderValue::Provided(Arc::new("identity".to_owned())))
         .input_buffer_size(READ_AHEAD)
@@ -91,13 +89,6 @@ pub(super) fn failed(error: ureq::Error) -> Error {
             told(ErrorKind::Io, "there is no host of that name, or no network")
         }
         ureq::Error::ConnectionFailed => told(ErrorKind::Io, "the server is not reached"),
-        ureq::Error::TooManyRedirects => {
-            told(ErrorKind::Failed, "the server sends from one URL to another without end")
-        }
-        // The text of these has the URL, which may be signed.
-        ureq::Error::BadUri(_) | ureq::Error::RedirectFailed => {
-            told(ErrorKind::Failed, "the server redirects to what is no URL")
-        }
         ureq::Error::ConnectProxyFailed(_) | ureq::Error::InvalidProxyUrl => {
             told(ErrorKind::Failed, "the proxy of the environment does not work")
         }

@@ -12,18 +12,20 @@ use std::time::{Duration, Instant, SystemTime};
 use untorn::chunked::{Identity, RangeSource};
 use untorn::{Error, ErrorKind, Result};
 use ureq::http::{HeaderName, HeaderValue, Uri, header};
-use ureq::{Agent, BodyReader, ResponseExt as _};
+use ureq::{Agent, BodyReader};
 
 use super::agent::{self, Patience};
 use super::answer::{Known, asks_for_whole, changed};
 use super::flight::{Flight, Flights};
 use super::rate::Rate;
 use super::refused::retry_after;
-use super::remote::Remote;
+use super::remote::{self, Remote};
 use super::stop::Stop;
 use super::stream::Stream;
 use super::validators::Head;
 
+/// Redirects that are followed.
+const REDIRECTS: u32 = 10;
 /// What a fetch reads at once.
 const BUFFER: usize = 256 << 10;
 
@@ -193,9 +195,9 @@ impl HttpSource {
 
     fn begin(&self) -> Result<(Known, Option<Stream>, Uri)> {
         let url = &self.remote.url;
-        let mut answer = self.send(url, Ask::From(0), None)?;
+        let mut answer = self.send(url, &Ask::From(0), None)?;
         if asks_for_whole(&answer.head) {
-            answer = self.send(url, Ask::Whole, None)?;
+            answer = self.send(url, &Ask::Whole, None)?;
         }
         let (known, bytes) = Known::of(&answer.head).map_err(|e| self.noted(e))?;
         let stream = Stream::new(answer.body, bytes.0, bytes.1);
@@ -247,10 +249,10 @@ impl HttpSource {
         let ask = asked.clone().map_or(Ask::Whole, Ask::Part);
         let condition = known.version.condition().filter(|_| asked.is_some());
         let url = lock(&self.state).url.clone().unwrap_or_else(|| self.remote.url.clone());
-        let mut answer = self.send(&url, ask.clone(), condition)?;
+        let mut answer = self.send(&url, &ask, condition)?;
         if matches!(answer.head.status, 401 | 403 | 404 | 410) && url != self.remote.url {
             // What the redirects led to is only good for a while; they may lead to a new one.
-            answer = self.send(&self.remote.url, ask, condition)?;
+            answer = self.send(&self.remote.url, &ask, condition)?;
             lock(&self.state).url = Some(answer.url.clone());
         }
         let bytes = match &asked {
@@ -261,7 +263,32 @@ impl HttpSource {
         Ok(Stream::new(answer.body, start, end))
     }
 
-    fn send(&self, url: &Uri, ask: Ask, condition: Option<&str>) -> Result<Answer> {
+    /// Follows redirects itself, so that it sees at each of them who may be told what.
+    fn send(&self, url: &Uri, ask: &Ask, condition: Option<&str>) -> Result<Answer> {
+        let mut url = url.clone();
+        for _ in 0..=REDIRECTS {
+            let response = self.send_one(&url, ask, condition)?;
+            let status = response.status().as_u16();
+            let location = response.headers().get(header::LOCATION);
+            let Some(location) = location.filter(|_| (301..=308).contains(&status)) else {
+                let head = Head::new(status, response.headers(), SystemTime::now());
+                return Ok(Answer { head, url, body: response.into_body().into_reader() });
+            };
+            url = remote::join(&url, location.as_bytes()).ok_or_else(|| {
+                let words = "the server redirects to what is no URL";
+                Error::of_caller(ErrorKind::Failed, "fetch", words)
+            })?;
+        }
+        let words = "the server sends from one URL to another without end";
+        Err(Error::of_caller(ErrorKind::Failed, "fetch", words))
+    }
+
+    fn send_one(
+        &self,
+        url: &Uri,
+        ask: &Ask,
+        condition: Option<&str>,
+    ) -> Result<ureq::http::Response<ureq::Body>> {
         self.wait_for_turn()?;
         let mut request = self.agent.get(url.clone());
         let trusted = self.remote.trusts(url);
@@ -282,10 +309,7 @@ impl HttpSource {
         if let Some(condition) = condition {
             request = request.header(header::IF_RANGE, condition);
         }
-        let response = request.call().map_err(|e| self.or_cancelled(agent::failed(e)))?;
-        let head = Head::new(response.status().as_u16(), response.headers(), SystemTime::now());
-        let url = response.get_uri().clone();
-        Ok(Answer { head, url, body: response.into_body().into_reader() })
+        request.call().map_err(|e| self.or_cancelled(agent::failed(e)))
     }
 
     /// Reads and drops what lies before `until`.

@@ -84,6 +84,35 @@ impl std::fmt::Debug for Remote {
     }
 }
 
+/// Where a redirect from `base` leads: all forms that a `Location` may have.
+pub(super) fn join(base: &Uri, location: &[u8]) -> Option<Uri> {
+    // Blanks and letters beyond ASCII ought to be written so; many servers send them as they are.
+    let location: String = location.iter().fold(String::new(), |mut text, &byte| {
+        if byte.is_ascii_graphic() {
+            text.push(char::from(byte));
+        } else {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+        text
+    });
+    let (location, _fragment) = location.split_once('#').unwrap_or((&location, ""));
+    let root = format!("{}://{}", base.scheme_str()?, base.authority()?);
+    let folder = base.path().rsplit_once('/').map_or("", |(folder, _)| folder);
+    let name = location.split(['/', '?']).next().unwrap_or_default();
+    let text = if name.contains(':') {
+        location.to_owned()
+    } else if location.starts_with("//") {
+        format!("{}:{location}", base.scheme_str()?)
+    } else if location.starts_with('/') {
+        format!("{root}{location}")
+    } else if location.is_empty() || location.starts_with('?') {
+        format!("{root}{}{location}", base.path())
+    } else {
+        format!("{root}{folder}/{location}")
+    };
+    Remote::parse(&text).ok().map(|remote| remote.url)
+}
+
 fn shown(url: &Uri) -> String {
     let scheme = url.scheme_str().unwrap_or_default();
     let authority = url.authority().map_or("", Authority::as_str);
@@ -176,6 +205,30 @@ mod tests {
         assert!(!trusts("https://h.org/a", "https://cdn.h.org/a"));
         assert!(!trusts("http://h.org/a", "http://h.org:8080/a"));
         assert!(!trusts("http://h.org/a", "https://h.org:8443/a"));
+    }
+
+    #[test]
+    fn redirects_in_all_forms() {
+        let base = "https://h.org:8443/a/b/c?q=1".parse().unwrap();
+        for (location, joined) in [
+            ("http://x.org/d", Some("http://x.org/d")),
+            ("HTTPS://ann:geheim@x.org/d?e#f", Some("https://x.org/d?e")),
+            ("//x.org/d", Some("https://x.org/d")),
+            ("/d/e", Some("https://h.org:8443/d/e")),
+            ("d", Some("https://h.org:8443/a/b/d")),
+            ("?r=2", Some("https://h.org:8443/a/b/c?r=2")),
+            ("#f", Some("https://h.org:8443/a/b/c")),
+            ("/d e/\u{e9}", Some("https://h.org:8443/d%20e/%C3%A9")),
+            ("/d?to=http://x/", Some("https://h.org:8443/d?to=http://x/")),
+            ("ftp://x.org/d", None),
+            ("javascript:1", None),
+            ("https://", None),
+            ("//", None),
+        ] {
+            let found = join(&base, location.as_bytes()).map(|url| url.to_string());
+            assert_eq!(found.as_deref(), joined, "{location}");
+        }
+        assert_eq!(join(&base, &[b'/', 0xff]).unwrap().path(), "/%FF");
     }
 
     #[test]
