@@ -270,7 +270,8 @@ impl HttpSource {
             let response = self.send_one(&url, ask, condition)?;
             let status = response.status().as_u16();
             let location = response.headers().get(header::LOCATION);
-            let Some(location) = location.filter(|_| (301..=308).contains(&status)) else {
+            let Some(location) = location.filter(|_| matches!(status, 301..=303 | 307 | 308))
+            else {
                 let head = Head::new(status, response.headers(), SystemTime::now());
                 return Ok(Answer { head, url, body: response.into_body().into_reader() });
             };

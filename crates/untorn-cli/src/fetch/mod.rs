@@ -2,6 +2,8 @@
 
 mod agent;
 mod answer;
+mod args;
+mod bar;
 mod content_range;
 mod flight;
 mod http;
@@ -10,6 +12,7 @@ mod refused;
 mod remote;
 mod stop;
 mod stream;
+mod sum;
 mod validators;
 
 #[cfg(test)]

@@ -87,14 +87,11 @@ impl std::fmt::Debug for Remote {
 /// Where a redirect from `base` leads: all forms that a `Location` may have.
 pub(super) fn join(base: &Uri, location: &[u8]) -> Option<Uri> {
     // Blanks and letters beyond ASCII ought to be written so; many servers send them as they are.
-    let location: String = location.iter().fold(String::new(), |mut text, &byte| {
-        if byte.is_ascii_graphic() {
-            text.push(char::from(byte));
-        } else {
-            text.push_str(&format!("%{byte:02X}"));
-        }
-        text
+    let written = location.iter().map(|&byte| match byte {
+        b'!'..=b'~' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
     });
+    let location: String = written.collect();
     let (location, _fragment) = location.split_once('#').unwrap_or((&location, ""));
     let root = format!("{}://{}", base.scheme_str()?, base.authority()?);
     let folder = base.path().rsplit_once('/').map_or("", |(folder, _)| folder);

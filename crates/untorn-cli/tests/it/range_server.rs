@@ -209,7 +209,7 @@ impl Shared {
         let mut stream = stream;
         while let Some(asked) = read_request(&mut reader)? {
             let (behaviour, fault) = self.next(asked.clone());
-            if !self.answer(&mut stream, &asked, &behaviour, fault)? {
+            if !self.answer(&mut stream, &asked, &behaviour, fault.as_ref())? {
                 break;
             }
         }
@@ -242,7 +242,7 @@ impl Shared {
         stream: &mut TcpStream,
         asked: &Asked,
         behaviour: &Behaviour,
-        fault: Option<Fault>,
+        fault: Option<&Fault>,
     ) -> io::Result<bool> {
         let simple = |stream: &mut TcpStream, status: u16, header: Option<(&str, &str)>| {
             let header =
@@ -250,7 +250,7 @@ impl Shared {
             write!(stream, "HTTP/1.1 {status} X\r\n{header}Content-Length: 0\r\n\r\n")?;
             Ok(true)
         };
-        match &fault {
+        match fault {
             Some(Fault::Status(status, header)) => {
                 let header = header.as_ref().map(|(name, value)| (*name, value.as_str()));
                 return simple(stream, *status, header);
@@ -290,19 +290,19 @@ impl Shared {
             return simple(stream, 416, Some(("Content-Range", &value)));
         }
         let part = range.flatten();
-        self.send(stream, behaviour, part, fault.as_ref())
+        self.send(stream, behaviour, part.as_ref(), fault)
     }
 
     fn send(
         &self,
         stream: &mut TcpStream,
         behaviour: &Behaviour,
-        part: Option<Range<u64>>,
+        part: Option<&Range<u64>>,
         fault: Option<&Fault>,
     ) -> io::Result<bool> {
         let content = &*behaviour.content;
         let mut total = content.len().to_string();
-        let mut range = part.clone().unwrap_or(0..content.len() as u64);
+        let mut range = part.cloned().unwrap_or(0..content.len() as u64);
         match fault {
             Some(Fault::Start(by)) => range.start += by,
             Some(Fault::End(by)) => range.end -= by,
@@ -326,10 +326,12 @@ impl Shared {
         let mut head = format!("HTTP/1.1 {status}\r\n");
         let mut add = |name: &str, value: Option<&str>| {
             if let Some(value) = value {
-                head.push_str(&format!("{name}: {value}\r\n"));
+                for text in [name, ": ", value, "\r\n"] {
+                    head.push_str(text);
+                }
             }
         };
-        add("Content-Range", part.as_ref().map(|_| words.as_str()));
+        add("Content-Range", part.map(|_| words.as_str()));
         add("ETag", behaviour.etag.as_deref());
         add("Last-Modified", behaviour.last_modified.as_deref());
         if behaviour.chunked {
