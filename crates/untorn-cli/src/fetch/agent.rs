@@ -75,6 +75,11 @@ fn roots() -> Vec<Certificate<'static>> {
 pub(super) fn failed(error: ureq::Error) -> Error {
     let told = |kind, words: &str| Error::of_caller(kind, "fetch", words.to_owned());
     match error {
+        ureq::Error::Io(e) if is_untrusted(&e) => {
+            let words = "the server does not prove that it is the one of that name";
+            let words = format!("{words} ({e}); SSL_CERT_FILE can name certificates to trust");
+            told(ErrorKind::Failed, &words)
+        }
         ureq::Error::Io(e) => Error::of_caller(ErrorKind::Io, "fetch", e),
         ureq::Error::Timeout(what) => {
             let words = match what {
@@ -98,9 +103,14 @@ pub(super) fn failed(error: ureq::Error) -> Error {
             told(ErrorKind::Failed, "the head of its answer is too long")
         }
         ureq::Error::Http(_) => told(ErrorKind::InvalidInput, "a header or the URL cannot be sent"),
-        // TLS: no second try makes a certificate good.
         other => Error::of_caller(ErrorKind::Failed, "fetch", other),
     }
+}
+
+/// No second try makes a certificate good.
+fn is_untrusted(error: &io::Error) -> bool {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+    matches!(cause, Some(rustls::Error::InvalidCertificate(_)))
 }
 
 /// A body that broke off.

@@ -29,6 +29,7 @@ Exit codes: 0 FILE is whole and durable, or was; 3 there is no such file on the 
 11 another process fills it (--wait follows it); 12 the remote file changed, or FILE exists (--no-clobber);
 74 the network or the disk; 1 refused, or interrupted: what came in is kept."
 )]
+#[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]
 pub(crate) struct Fetch {
     /// Where it is: https:// or http://, also with user:password@
     pub(crate) url: String,
