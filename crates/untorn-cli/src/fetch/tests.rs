@@ -193,6 +193,16 @@ fn a_piece_that_broke_off_or_was_another_one_is_tried_again() {
     }
 }
 
+/// A body in chunks may end well and be too short all the same.
+#[test]
+fn bytes_too_few_are_noticed_without_a_length() {
+    let (server, source, content) = pair(5000, |it| it.chunked = true);
+    source.identity().unwrap();
+    server.change(|it| it.fault = Some((Fault::Fewer(100), 1)));
+    assert_eq!(kind(fetch(&source, 1000..2000), "100 bytes before"), ErrorKind::Io);
+    assert_eq!(fetch(&source, 1000..2000).unwrap(), content[1000..2000]);
+}
+
 /// What a connection has too much must not become the head of the next answer, nor a byte of the file.
 #[test]
 fn bytes_too_many_do_no_harm() {

@@ -48,7 +48,8 @@ pub(crate) enum Fault {
     Total(String),
     /// `Content-Range` is this.
     Words(String),
-    /// The body has this many bytes less than `Content-Length`.
+    /// The body has this many bytes less than `Content-Length`, or than `Content-Range` if it is chunked; then it ends as
+    /// a whole one does.
     Fewer(usize),
     /// The body has this many bytes more than `Content-Length`, or than `Content-Range` if it is chunked.
     More(usize),
@@ -345,7 +346,8 @@ impl Shared {
         head.push_str("\r\n");
         stream.write_all(head.as_bytes())?;
         let body = [body, vec![b'!'; extra]].concat();
-        let whole = body.len() <= cut;
+        let whole =
+            body.len() <= cut || (behaviour.chunked && matches!(fault, Some(Fault::Fewer(_))));
         let (size, pause) = behaviour.slow.unwrap_or((64 << 10, Duration::ZERO));
         for piece in body.get(..cut.min(body.len())).unwrap().chunks(size.max(1)) {
             if behaviour.chunked {
