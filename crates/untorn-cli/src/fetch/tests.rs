@@ -210,6 +210,9 @@ fn bytes_too_many_do_no_harm() {
         let (server, source, content) = pair(5000, |it| it.chunked = chunked);
         source.identity().unwrap();
         server.change(|it| it.fault = Some((Fault::More(100), 2)));
+        if chunked {
+            assert_eq!(kind(fetch(&source, 1000..2000), "more bytes"), ErrorKind::Io);
+        }
         for start in [1000, 2000, 3000] {
             let bytes = fetch_stubbornly(&source, start..start + 1000).unwrap();
             let start = usize::try_from(start).unwrap();
