@@ -705,7 +705,7 @@ fn seq_range(text: &str) -> Result<(u64, u64), String> {
     }
 }
 
-fn octal(text: &str) -> Result<u32, String> {
+pub(crate) fn octal(text: &str) -> Result<u32, String> {
     match u32::from_str_radix(text, 8) {
         Ok(mode) if mode <= 0o7777 => Ok(mode),
         _ => Err("not an octal mode such as 640".to_owned()),

@@ -12,6 +12,8 @@ use untorn::ErrorKind;
 mod args;
 mod cmd;
 mod exit;
+#[cfg_attr(not(test), expect(dead_code, reason = "the command that uses it comes with the store"))]
+mod fetch;
 mod input;
 mod out;
 mod prove;
