@@ -298,7 +298,12 @@ impl<R: ResourceExt> Committing<'_, R> {
         let Home { to, part, data, map, meta } = home;
         drop(map);
         let len = report.len;
-        let (leftovers, syncs) = part.finish(meta.is_some() && inner.options.durability == Durability::Synced);
+        let forget = meta.is_some() && inner.options.durability == Durability::Synced;
+        let (leftovers, syncs) = match late {
+            None => part.finish(forget),
+            // Without a durable name the part is still what vouches for the bytes. The next open takes it.
+            Some(_) => (vec![part.path()], 0),
+        };
         report.leftovers = leftovers;
         report.syncs = report.syncs.saturating_add(syncs);
         let set = |slot: &std::sync::Mutex<_>, value| {

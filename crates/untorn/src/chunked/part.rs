@@ -39,7 +39,7 @@ pub(super) struct Part {
     pub(super) at: Place,
     pub(super) dir: Arc<dyn Dir>,
     claim: Claim,
-    /// Whether this claim made the directory.
+    /// Whether this claim made the directory: then nothing that was in one of this name can come back in it.
     pub(super) made: bool,
 }
 
@@ -165,7 +165,8 @@ impl Part {
 
     /// Makes the part empty but for its lock. What was trusted is durably no more, before anything else can take its place (P4).
     pub(super) fn clear(&self) -> Result<()> {
-        if !self.has(META)? {
+        // That no `meta` is to be seen does not mean that none comes back: who removed it may not have synced it.
+        if self.made && !self.has(META)? {
             return self.remove_rest();
         }
         // An error may come after the effect.

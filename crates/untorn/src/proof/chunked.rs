@@ -94,6 +94,8 @@ struct World {
     /// What the handle has available.
     live: Pieces,
     disk: Disk,
+    /// Or this, after a failure of which nobody knows what it did.
+    or: Option<Disk>,
     promises: Promises,
 }
 
@@ -103,7 +105,8 @@ impl World {
         let disk = Disk::default();
         let entry = promises.issue(run, "empty", &disk);
         promises.ack(run, entry);
-        Self { generation: 1, durability, file: None, live: [None; 3], disk, promises }
+        let (file, live) = (None, [None; 3]);
+        Self { generation: 1, durability, file, live, disk, or: None, promises }
     }
 
     fn options(&self, run: &Run<Ledger>) -> ChunkedOptions {
@@ -155,9 +158,27 @@ impl World {
         let Some(disk) = both.iter().find(sees) else {
             return Err("the target is neither the old file nor the new one".into());
         };
-        self.disk = disk.clone();
+        let disk = disk.clone();
+        self.or = both.into_iter().find(|other| *other != disk && other.target == disk.target);
+        self.disk = disk;
         self.promises.issue(run, "looked", &self.disk);
         Ok(())
+    }
+
+    /// Which of the two states it is, by what is trusted.
+    fn decide(&mut self, file: &File) {
+        let found = trusted(file);
+        let pieces = |disk: &Disk| {
+            let part = disk.part.filter(|(generation, _)| *generation == self.generation);
+            part.map_or([None; 3], |(_, pieces)| pieces)
+        };
+        let fits = |disk: &Disk| pieces(disk).map(|piece| piece.is_some()) == found;
+        if let Some(or) = self.or.take()
+            && fits(&or)
+            && !fits(&self.disk)
+        {
+            self.disk = or;
+        }
     }
 
     fn file(&mut self, run: &Run<Ledger>) -> Result<&File, Fail> {
@@ -175,7 +196,6 @@ impl World {
         if !same {
             next.part = None;
         }
-        let known = next.part.map_or([None; 3], |(_, pieces)| pieces);
         let sure = self.promises.all_kept();
         let opts = self.options(run);
         let opened = |world: &mut Self| {
@@ -187,7 +207,10 @@ impl World {
         } else {
             self.step(run, "open", next, opened)?;
         }
-        let Some(file) = &self.file else { return Err("it was just opened".into()) };
+        let Some(file) = self.file.take() else { return Err("it was just opened".into()) };
+        self.decide(&file);
+        let file = &*self.file.insert(file);
+        let known = self.disk.part.map_or([None; 3], |(_, pieces)| pieces);
         let found = trusted(file);
         let buffered = self.durability == Durability::Buffered;
         if sure && !buffered && found != known.map(|piece| piece.is_some()) {
