@@ -12,7 +12,6 @@
 //! - G4 `edge_count` is the number of edges, stored under the lock, before the bit is looked at. A granule's bit is set
 //!   before `edge_count` is looked at. Both in the one order of `SeqCst`: an edge does not outlive the insert of its
 //!   whole granule, and `remove` cannot bring it back.
-#![cfg_attr(not(test), expect(dead_code, reason = "used by AtomicChunked"))]
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -11,13 +11,19 @@ use std::path::Path;
 use crate::{Error, Result};
 
 mod coverage;
+mod driver;
 mod identity;
 mod presence;
+mod resource;
 mod source;
+mod view;
 mod waiters;
 
+pub use driver::{Driver, FileDriver, FileOptions, MemDriver, MmapDriver, OpenMode, ReadMode};
 pub use identity::{Expected, Identity};
+pub use resource::{FileResource, MemResource, MmapResource, Resource};
 pub use source::RangeSource;
+pub use view::View;
 pub use waiters::Cancel;
 
 /// The result of every fallible call of this module.

@@ -256,6 +256,14 @@ impl Presence {
         Ok(Freeze::Frozen(Frozen { presence: self, live: true }))
     }
 
+    /// Waits until no commit runs.
+    pub(super) fn settle(&self) {
+        let mut ends = self.lock();
+        while self.state() == State::Committing {
+            ends = self.wait_for_bell(ends);
+        }
+    }
+
     /// Active becomes failed, after a commit that runs; all who wait are woken. Waits for the writes in flight.
     pub(super) fn fail(&self, reason: String) {
         let mut ends = self.lock();
@@ -310,6 +318,17 @@ impl Presence {
                 let ends = self.lock();
                 Err(self.refusal(operation, &ends))
             }
+        }
+    }
+
+    /// The error of one that does not become active again.
+    ///
+    /// # Errors
+    /// `Cancelled`, `Poisoned`.
+    pub(super) fn refuse_end(&self, operation: &'static str) -> Result<()> {
+        match self.state() {
+            State::Cancelled | State::Poisoned => self.refuse(operation),
+            _ => Ok(()),
         }
     }
 
@@ -697,7 +716,6 @@ impl Drop for Registration {
 }
 
 #[cfg(test)]
-#[expect(clippy::arithmetic_side_effects, reason = "sums of a test")]
 mod tests {
     use super::*;
     use crate::fs::OsFs;
@@ -769,11 +787,11 @@ mod tests {
         assert!(matches!(p.freeze().unwrap(), Freeze::Committed(11)));
         assert_eq!((p.len(), p.check_read(5, 50).unwrap()), (Some(11), 6));
         assert!(p.contains(&(10..90)) && !p.contains(&(11..12)));
-        assert_eq!((p.next_gap(0, 90), p.ranges()), (None, vec![0..11]));
+        assert_eq!((p.next_gap(0, 90), p.ranges().last()), (None, Some(&(0..11))));
         assert_eq!(p.wait(&(11..12), Until::Ever).unwrap(), WaitOutcome::Eof);
         p.reactivate(&[0..4, 6..9], Some(9)).unwrap();
         assert_eq!((p.ranges(), p.len(), p.expected_len()), (vec![0..4, 6..9], None, Some(9)));
-        assert_eq!(kind(p.reactivate(&[0..10], Some(9))), ErrorKind::Precondition);
+        assert_eq!(kind(p.reactivate(&[0..4, 6..10], Some(9))), ErrorKind::Precondition);
     }
 
     #[test]

@@ -9,7 +9,6 @@
 //!   waiter's: the writer sees him counted, waits for the lock, and finds him in the list.
 //! - W4 A writer who looks on behalf of a waiter fences under the lock first. So W3 holds between him and the next writer.
 //! - W5 A wake-up is a hint: who is woken is out of the list and looks again. What he looks at is stored before he is woken.
-#![cfg_attr(not(test), expect(dead_code, reason = "used by AtomicChunked"))]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -175,7 +174,9 @@ impl Waiters {
         let woken = take(&mut list.by_id);
         self.count.fetch_sub(woken.len(), SeqCst);
         drop(list);
-        woken.into_values().for_each(|waiter| waiter.wake.wake());
+        for waiter in woken.into_values() {
+            waiter.wake.wake();
+        }
     }
 
     /// What the one who has waited longest misses next, cut to `max` bytes.
@@ -286,7 +287,6 @@ impl Drop for Joined<'_> {
 }
 
 #[cfg(test)]
-#[expect(clippy::arithmetic_side_effects, reason = "sums of a test")]
 mod tests {
     use super::*;
     use std::task::Wake as TaskWake;

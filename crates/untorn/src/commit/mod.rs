@@ -30,6 +30,7 @@ pub use atomic_file::{AtomicFile, Owner, ReplaceOptions, Symlink};
 pub(crate) use claim::{Claim, LOCK};
 pub use claim::{Holder, holder};
 pub(crate) use poison::Poison;
+pub(crate) use probe::is_network;
 pub use probe::{Probe, probe, probe_with};
 pub(crate) use quarantine::{Cut, Quarantine};
 pub(crate) use replace::{Sites, replace_in};

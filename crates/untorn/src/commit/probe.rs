@@ -66,10 +66,15 @@ pub fn probe_with(path: impl AsRef<Path>, fs: &dyn Fs) -> Result<Probe> {
         reflink: reflink(fs, &dir)?,
         fallocate: fallocate(fs, &dir)?,
         copy_on_write: is(&["btrfs", "zfs", "bcachefs", "apfs"]),
-        network: is(&["nfs", "cifs", "smb2", "9p", "ceph", "afs", "fuse"]),
+        network: Some(is_network(&file_system)),
         tmpfs: is(&["tmpfs", "ramfs"]),
         file_system,
     })
+}
+
+/// Whether a file system of this kind may lie on another machine.
+pub(crate) fn is_network(file_system: &str) -> bool {
+    ["nfs", "cifs", "smb2", "9p", "ceph", "afs", "fuse"].contains(&file_system)
 }
 
 /// Yes, no, or an answer that says neither.

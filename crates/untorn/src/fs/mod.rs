@@ -347,6 +347,29 @@ impl Map {
     pub(crate) const fn os(mapping: crate::sys::Mapping) -> Self {
         Self(MapInner::Os(mapping))
     }
+
+    /// Copies bytes out, also such as are being written to the file meanwhile; false if they are not all in the map.
+    pub(crate) fn copy_to(&self, offset: usize, buf: &mut [u8]) -> bool {
+        match &self.0 {
+            #[cfg(feature = "sim")]
+            MapInner::Copy(bytes) => {
+                let end = offset.checked_add(buf.len());
+                let Some(bytes) = end.and_then(|end| bytes.get(offset..end)) else { return false };
+                buf.copy_from_slice(bytes);
+                true
+            }
+            MapInner::Os(mapping) => mapping.copy_to(offset, buf),
+        }
+    }
+
+    /// Whether it shows what is written to the file meanwhile.
+    pub(crate) const fn is_live(&self) -> bool {
+        match &self.0 {
+            #[cfg(feature = "sim")]
+            MapInner::Copy(_) => false,
+            MapInner::Os(_) => true,
+        }
+    }
 }
 
 impl std::ops::Deref for Map {

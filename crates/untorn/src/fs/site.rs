@@ -54,11 +54,15 @@ pub enum SyncSite {
     ArtifactDir,
     /// The parent, after a staged directory got its name in it.
     ArtifactParent,
+    /// The content of a file that was filled in pieces, before it counts as committed.
+    ResourceFile,
+    /// The directory of such a file, before it counts as committed.
+    ResourceDir,
 }
 
 impl SyncSite {
     /// All sites that untorn itself uses, in the order of the enum.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::ReplaceFile,
         Self::ReplaceDir,
         Self::PublishFile,
@@ -81,6 +85,8 @@ impl SyncSite {
         Self::ArtifactFile,
         Self::ArtifactDir,
         Self::ArtifactParent,
+        Self::ResourceFile,
+        Self::ResourceDir,
     ];
 
     /// The site's name in lower case with dashes, as the command line prints and takes it.
@@ -109,6 +115,8 @@ impl SyncSite {
             Self::ArtifactFile => "artifact-file",
             Self::ArtifactDir => "artifact-dir",
             Self::ArtifactParent => "artifact-parent",
+            Self::ResourceFile => "resource-file",
+            Self::ResourceDir => "resource-dir",
         }
     }
 

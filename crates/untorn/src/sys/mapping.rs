@@ -41,6 +41,21 @@ impl Mapping {
     }
 }
 
+impl Mapping {
+    /// Copies bytes out, also such as are being written to the file meanwhile; false if they are not all in the map.
+    pub(crate) fn copy_to(&self, offset: usize, buf: &mut [u8]) -> bool {
+        if offset.checked_add(buf.len()).is_none_or(|end| end > self.len) {
+            return false;
+        }
+        // SAFETY: `offset` is at most `len`, so that the address is in the map (I1) or right behind it.
+        let from = unsafe { self.address.as_ptr().add(offset) };
+        // SAFETY: all of it lies in the map (I1), and `buf` does not: that is memory that can be written (I2). No reference
+        // to the bytes is made, so that they may change under the copy; then it has some of the old and some of the new.
+        unsafe { std::ptr::copy_nonoverlapping(from, buf.as_mut_ptr(), buf.len()) };
+        true
+    }
+}
+
 impl Drop for Mapping {
     fn drop(&mut self) {
         if self.len != 0 {

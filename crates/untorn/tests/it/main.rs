@@ -15,6 +15,8 @@ mod log_failures;
 #[cfg(test)]
 mod proof;
 #[cfg(test)]
+mod resource;
+#[cfg(test)]
 mod seam;
 
 #[cfg(test)]
