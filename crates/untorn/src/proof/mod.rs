@@ -17,6 +17,7 @@ mod chunked;
 mod file;
 mod journal;
 mod log;
+mod resource;
 mod shape;
 mod snapshot;
 
@@ -185,8 +186,9 @@ pub const fn notices(site: SyncSite) -> (Store, usize) {
         | SyncSite::PublishFile
         | SyncSite::PublishDir => (Store::File, 0),
         SyncSite::ArtifactFile | SyncSite::ArtifactDir | SyncSite::ArtifactParent => {
-            (Store::File, 3)
+            (Store::File, 4)
         }
+        SyncSite::ResourceFile | SyncSite::ResourceDir => (Store::File, 3),
         SyncSite::QuarantineFile | SyncSite::QuarantineDir => (Store::Log, 2),
         SyncSite::JournalFile
         | SyncSite::SnapshotFile
