@@ -11,6 +11,7 @@ use std::path::Path;
 use crate::{Error, Result};
 
 mod coverage;
+mod cursor;
 mod driver;
 mod identity;
 mod presence;
@@ -19,6 +20,7 @@ mod source;
 mod view;
 mod waiters;
 
+pub use cursor::ChunkCursor;
 pub use driver::{Driver, FileDriver, FileOptions, MemDriver, MmapDriver, OpenMode, ReadMode};
 pub use identity::{Expected, Identity};
 pub use resource::{FileResource, MemResource, MmapResource, Resource};
