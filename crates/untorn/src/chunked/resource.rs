@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use super::cursor::{ChunkCursor, Filling};
 use super::driver::{self, Driver, FileDriver, FileOptions, MemDriver, OpenMode};
 use super::presence::{Freeze, Presence, Until};
 use super::view::{Bytes, View};
@@ -209,6 +210,11 @@ impl<D: Driver> Resource<D> {
     /// `Failed`, `Poisoned`; the system's.
     pub fn read_available(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
         self.read(offset, buf, |offset, len| self.presence.readable_prefix(offset, len))
+    }
+
+    /// Reads it in order, and waits where bytes are missing.
+    pub fn cursor(&self) -> ChunkCursor<'_> {
+        ChunkCursor::new(self)
     }
 
     /// The available ranges, in order, none touching the next.
@@ -444,6 +450,20 @@ impl<D: Driver> ResourceExt for Resource<D> {
     fn sync(&self) -> Result<()> {
         self.presence.refuse_end("sync")?;
         self.driver.sync_data().map_err(|e| self.poison(e))
+    }
+}
+
+impl<D: Driver> Filling for Resource<D> {
+    fn read_available(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
+        Self::read_available(self, offset, buf)
+    }
+
+    fn wait(&self, range: Range<u64>, time: Option<Duration>) -> Result<WaitOutcome> {
+        self.presence.wait(&range, time.map_or(Until::Ever, Until::For))
+    }
+
+    fn known_len(&self) -> Option<u64> {
+        self.presence.len().or_else(|| self.presence.expected_len())
     }
 }
 

@@ -78,7 +78,7 @@ fn chunked_all_sequences() {
 
 #[test]
 fn chunked_a_fault_at_every_call() {
-    check(Store::Chunked, 1, 60_000);
+    check(Store::Chunked, 1, 20_000);
 }
 
 #[test]

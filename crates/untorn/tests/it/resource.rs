@@ -1,6 +1,7 @@
 //! Files and memory that are filled in pieces.
 
 use std::fs;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -613,4 +614,34 @@ fn polling_takes_memory() {
         }
     });
     assert_eq!(taken, 0);
+}
+
+#[test]
+fn a_cursor_reads_and_seeks_while_it_fills() {
+    let memory = MemResource::new();
+    memory.write_at(0, b"hello").unwrap();
+    let mut cursor = memory.cursor().timeout(Duration::from_millis(1));
+    let mut buf = [0; 8];
+    assert_eq!((cursor.read(&mut buf).unwrap(), cursor.position()), (5, 5));
+    assert_eq!(cursor.read(&mut []).unwrap(), 0);
+    assert_eq!(cursor.read(&mut buf).unwrap_err().kind(), io::ErrorKind::TimedOut);
+    let error = cursor.seek(SeekFrom::End(-2)).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+    let error = cursor.seek(SeekFrom::Current(-6)).unwrap_err();
+    assert_eq!((error.kind(), cursor.position()), (io::ErrorKind::InvalidInput, 5));
+    thread::scope(|scope| {
+        let rest = scope.spawn(|| {
+            let mut rest = Vec::new();
+            let mut cursor = memory.cursor();
+            cursor.seek(SeekFrom::Start(5)).unwrap();
+            cursor.read_to_end(&mut rest).map(|_| rest).unwrap()
+        });
+        until(|| memory.wanted(1).is_some());
+        memory.write_at(5, b" world").unwrap();
+        memory.commit(None).unwrap();
+        assert_eq!(rest.join().unwrap(), b" world");
+    });
+    assert_eq!(cursor.seek(SeekFrom::End(-5)).unwrap(), 6);
+    assert_eq!(cursor.read(&mut buf).unwrap(), 5);
+    assert_eq!((cursor.read(&mut buf).unwrap(), &buf[..5]), (0, &b"world"[..]));
 }
