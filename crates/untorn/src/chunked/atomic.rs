@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use super::cursor::Filling;
 use super::format::Extent;
 use super::inner::{Factory, Inner};
 use super::open::{self, Ready};
@@ -13,8 +14,8 @@ use super::options::{ChunkedOptions, CommitOptions, CommitReport, IfExists};
 use super::presence::{Presence, Until};
 use super::stats::ChunkedStats;
 use super::{
-    AvailabilityObserver, Cancel, ChunkReader, Claim, OpenIntent, Opened, PartView, ReadMode,
-    ResourceExt, ResourceStatus, StorageResult, View, WaitOutcome,
+    AvailabilityObserver, Cancel, ChunkCursor, ChunkReader, Claim, OpenIntent, Opened, PartView,
+    ReadMode, ResourceExt, ResourceStatus, StorageResult, View, WaitOutcome,
 };
 use crate::commit::{Place, is_network};
 use crate::{Error, ErrorKind, Result};
@@ -108,9 +109,7 @@ impl<R: ResourceExt> AtomicChunked<R> {
     {
         let factory: Box<Factory<R>> = Box::new(factory);
         match open::open(&canonical, &options, &*factory) {
-            Ok(ready) => {
-                Ok(Claim::Writer(Self::with_part(canonical, options, factory, ready)))
-            }
+            Ok(ready) => Ok(Claim::Writer(Self::with_part(canonical, options, factory, ready))),
             Err(e) if e.kind() == ErrorKind::Locked => {
                 PartView::open_with(canonical, &options).map(Claim::Busy)
             }
@@ -310,6 +309,11 @@ impl<R: ResourceExt> AtomicChunked<R> {
         self.inner.view()
     }
 
+    /// Reads in order, and waits where bytes are missing.
+    pub fn cursor(&self) -> ChunkCursor<'_> {
+        ChunkCursor::new(&*self.inner)
+    }
+
     /// Tells `observer` from now on what becomes available.
     pub fn observe(&self, observer: Arc<dyn AvailabilityObserver>) {
         self.inner.observe(observer);
@@ -330,6 +334,20 @@ impl<R: ResourceExt> AtomicChunked<R> {
             waiters: presence.waiting(),
             ..self.inner.counts.stats()
         }
+    }
+}
+
+impl<R: ResourceExt> Filling for Inner<R> {
+    fn read_available(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
+        Self::read_available(self, offset, buf)
+    }
+
+    fn wait(&self, range: Range<u64>, time: Option<Duration>) -> Result<WaitOutcome> {
+        self.presence.wait(&range, time.map_or(Until::Ever, Until::For))
+    }
+
+    fn known_len(&self) -> Option<u64> {
+        self.presence.len().or_else(|| self.presence.expected_len())
     }
 }
 
@@ -432,7 +450,8 @@ impl<R: ResourceExt> Inner<R> {
             (Some(_), None) => open::anew(&self.canonical, &self.options, &**factory)?,
             (None, None) => open::open(&self.canonical, &self.options, &**factory)?,
         };
-        let Ready { home: claimed, resource, opened, extents, trusted, chunk, expected_len } = ready;
+        let Ready { home: claimed, resource, opened, extents, trusted, chunk, expected_len } =
+            ready;
         let mut ranges: Vec<Range<u64>> = extents.iter().map(Extent::range).collect();
         self.ledger().restore(chunk, &extents, trusted);
         if let (Some(old), true) = (&old, with_bytes) {
@@ -441,7 +460,9 @@ impl<R: ResourceExt> Inner<R> {
             ranges = if len > 0 { std::iter::once(0..len).collect() } else { Vec::new() };
             resource.restore(&ranges)?;
             if self.keeps_account() {
-                ranges.iter().for_each(|range| self.ledger().add_unread(range.clone()));
+                for range in &ranges {
+                    self.ledger().add_unread(range.clone());
+                }
             }
         }
         self.resource.store(Arc::new(resource));

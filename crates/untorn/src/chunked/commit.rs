@@ -93,9 +93,7 @@ impl<R: ResourceExt> Inner<R> {
                 let what = format!("its length is known to be {expected}, not {len}");
                 Err(Error::new(ErrorKind::Precondition, "commit", &self.canonical, what))
             }
-            (known, len) => {
-                Ok(known.or(len).unwrap_or_else(|| self.presence.coverage().end()))
-            }
+            (known, len) => Ok(known.or(len).unwrap_or_else(|| self.presence.coverage().end())),
         }
     }
 
@@ -151,7 +149,7 @@ impl<R: ResourceExt> Inner<R> {
 
     /// Writes zeros where nobody wrote: what lies there may be of an earlier life.
     fn fill_holes(&self, home: &Home, len: u64) -> Result<()> {
-        const ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+        static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
         while let Some(gap) = self.presence.coverage().next_gap(0, len) {
             let mut at = gap.start;
             while at < gap.end {

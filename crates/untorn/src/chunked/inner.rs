@@ -110,7 +110,9 @@ impl<R: ResourceExt> Inner<R> {
     pub(super) fn tell(&self, tell: impl Fn(&dyn AvailabilityObserver)) {
         if self.observed.load(Acquire) {
             let observers = self.observers.read().unwrap_or_else(PoisonError::into_inner).clone();
-            observers.iter().for_each(|observer| tell(&**observer));
+            for observer in observers {
+                tell(&*observer);
+            }
         }
     }
 

@@ -14,11 +14,8 @@ mod atomic;
 mod checkpoint;
 mod commit;
 mod coverage;
-<<<<<<< HEAD
-mod digest;
-=======
 mod cursor;
->>>>>>> res
+mod digest;
 mod driver;
 mod fill;
 mod format;
@@ -40,15 +37,12 @@ mod view;
 mod waiters;
 mod whole;
 
-<<<<<<< HEAD
 pub use atomic::AtomicChunked;
 pub use commit::commit_many;
+pub use cursor::ChunkCursor;
+pub use digest::Digest;
 #[cfg(feature = "blake3")]
 pub use digest::blake3;
-pub use digest::Digest;
-=======
-pub use cursor::ChunkCursor;
->>>>>>> res
 pub use driver::{Driver, FileDriver, FileOptions, MemDriver, MmapDriver, OpenMode, ReadMode};
 pub use fill::{FillOptions, FillReport, fill};
 pub use identity::{Expected, Identity};

@@ -250,9 +250,8 @@ fn reserve(data: &dyn File, len: u64) -> Result<()> {
 fn find(part: &Part, to: &Place, old: Option<&Stat>, options: &ChunkedOptions) -> Result<Found> {
     let data = part.data()?;
     let parsed = part.meta()?;
-    let stat = |file: &Arc<dyn File>| {
-        file.stat().map_err(|e| Error::system("look at", file.path(), e))
-    };
+    let stat =
+        |file: &Arc<dyn File>| file.stat().map_err(|e| Error::system("look at", file.path(), e));
     let same = match (&data, old) {
         (Some(data), Some(old)) => stat(data)?.same_inode(old),
         _ => false,

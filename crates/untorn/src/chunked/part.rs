@@ -89,7 +89,8 @@ impl Part {
                 }
             }
         }
-        let what = "it comes and goes faster than it can be claimed; does something else clean here?";
+        let what =
+            "it comes and goes faster than it can be claimed; does something else clean here?";
         Err(Error::new(ErrorKind::Locked, "claim", &at.path(), what))
     }
 
@@ -111,7 +112,7 @@ impl Part {
         if !claim.stands(&*by_path).map_err(fail)? {
             return Ok(None);
         }
-        if !claim.excludes(&*dir).map_err(fail)? {
+        if !commit::claim_excludes(&*dir).map_err(fail)? {
             let what = "the locks of this file system exclude nobody, so two owners could not be told apart";
             return Err(Error::new(ErrorKind::Unsupported, "claim", &path, what));
         }
@@ -196,10 +197,10 @@ impl Part {
     /// `forget` says that there is a `meta`, which must not come back after a power cut beside bytes that came back too.
     pub(super) fn finish(self, forget: bool) -> (Vec<PathBuf>, u32) {
         let path = self.path();
-        let gone = commit::unlink(&*self.dir, OsStr::new(META)).and_then(|()| match forget {
-            true => commit::sync_dir(&*self.dir, SyncSite::ChunkForget), // P4
-            false => Ok(()),
-        });
+        let mut gone = commit::unlink(&*self.dir, OsStr::new(META));
+        if forget {
+            gone = gone.and_then(|()| commit::sync_dir(&*self.dir, SyncSite::ChunkForget)); // P4
+        }
         let removed = gone.and_then(|()| self.remove_rest()).and_then(|()| self.remove_lock());
         let left = removed.err().map(|e| e.path().map_or(path, PathBuf::from));
         (left.into_iter().collect(), u32::from(forget))
@@ -268,7 +269,8 @@ pub(super) fn refuse_foreign(at: &Place, dir: &dyn Dir) -> Result<()> {
     let path = at.path();
     let fail = |e| Error::system("look at", &path, e);
     let newer = |version: &str| {
-        let what = format!("it is a part of version {version}, and this program knows 1; use a newer one");
+        let what =
+            format!("it is a part of version {version}, and this program knows 1; use a newer one");
         Err(Error::new(ErrorKind::NewerFormat, "open", &path, what))
     };
     if let Some(Parsed::Newer(version)) = read_meta(dir)? {

@@ -293,7 +293,9 @@ impl World {
         if !full {
             let Some(file) = &self.file else { return Ok(()) };
             return match file.commit_with(options.clone()) {
-                Err(e) if (e.kind(), e.outcome()) == (ErrorKind::Incomplete, Outcome::Unchanged) => {
+                Err(e)
+                    if (e.kind(), e.outcome()) == (ErrorKind::Incomplete, Outcome::Unchanged) =>
+                {
                     Ok(())
                 }
                 Err(e) => Err(e.into()),
