@@ -11,13 +11,14 @@ use super::format::Extent;
 use super::inner::{Factory, Inner};
 use super::open::{self, Ready};
 use super::options::{ChunkedOptions, CommitOptions, CommitReport, IfExists};
-use super::presence::{Presence, Until};
+use super::presence::{Freeze, Presence, Until};
 use super::stats::ChunkedStats;
 use super::{
     AvailabilityObserver, Cancel, ChunkCursor, ChunkReader, Claim, OpenIntent, Opened, PartView,
     ReadMode, ResourceExt, ResourceStatus, StorageResult, View, WaitOutcome,
 };
 use crate::commit::{Place, is_network};
+use crate::fs::File;
 use crate::{Error, ErrorKind, Result};
 
 /// A file that fills in pieces and takes its name when it is whole.
@@ -389,8 +390,7 @@ impl<R: ResourceExt> Inner<R> {
             let what = "it is not committed yet";
             return Err(Error::new(ErrorKind::Incomplete, "view", &self.canonical, what));
         };
-        let file = self.committed.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some(file) = file.filter(|_| self.maps()) else {
+        let Some(file) = self.committed().filter(|_| self.maps()) else {
             let mut bytes = Vec::new();
             self.read_into(&mut bytes)?;
             return Ok(View::owned(bytes));
@@ -416,53 +416,33 @@ impl<R: ResourceExt> Inner<R> {
         }
     }
 
-    /// Committed or failed: active again, in a part of its own.
+    /// Committed or failed: active again, in a part of its own; with the bytes it had, or with none.
     pub(super) fn reactivate(&self, with_bytes: bool) -> Result<()> {
-        let Some(factory) = &self.factory else {
-            self.resource.load().reactivate()?;
-            let ranges = self.presence.len().map(|len| 0..len);
-            let kept: Vec<Range<u64>> = ranges.into_iter().filter(|_| with_bytes).collect();
-            if !with_bytes {
-                self.resource.load().restore(&[])?;
-            }
-            return self.presence.reactivate(&kept, None);
-        };
+        let Some(factory) = &self.factory else { return self.reactivate_undecorated(with_bytes) };
         match self.presence.status() {
             ResourceStatus::Active if with_bytes => return Ok(()),
-            ResourceStatus::Cancelled => return self.presence.refuse("reactivate"),
-            _ => {}
-        }
-        if let Err(e) = self.presence.refuse("reactivate")
-            && e.kind() == ErrorKind::Poisoned
-        {
-            return Err(e);
+            ResourceStatus::Active => return self.begin_anew(&**factory),
+            ResourceStatus::Committed { .. } => {}
+            ResourceStatus::Cancelled | ResourceStatus::Failed(_) => {
+                self.presence.refuse_end("reactivate")?;
+            }
         }
         let mut home = self.home();
-        let old = self.committed.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let old = old.filter(|_| self.presence.len().is_some());
-        let ready = match (&old, home.take()) {
-            // Active, and to begin anew: the claim is kept.
-            (_, Some(claimed)) => {
-                let open::Parts { part, to } = open::Parts::of(claimed);
-                part.clear()?;
-                open::fresh(part, to, Opened::Fresh, &self.options, &**factory)?
-            }
-            (Some(_), None) => open::anew(&self.canonical, &self.options, &**factory)?,
-            (None, None) => open::open(&self.canonical, &self.options, &**factory)?,
+        let committed = self.presence.len().zip(self.committed());
+        let ready = match &committed {
+            Some(_) => open::anew(&self.canonical, &self.options, &**factory)?,
+            None => open::open(&self.canonical, &self.options, &**factory)?,
         };
         let Ready { home: claimed, resource, opened, extents, trusted, chunk, expected_len } =
             ready;
         let mut ranges: Vec<Range<u64>> = extents.iter().map(Extent::range).collect();
         self.ledger().restore(chunk, &extents, trusted);
-        if let (Some(old), true) = (&old, with_bytes) {
-            let len = self.presence.len().unwrap_or(0);
-            open::copy_range(&**old, &*claimed.data, 0..len)?;
-            ranges = if len > 0 { std::iter::once(0..len).collect() } else { Vec::new() };
+        if let (Some((len, old)), true) = (committed, with_bytes) {
+            open::copy_range(&*old, &*claimed.data, 0..len)?;
+            ranges.extend((len > 0).then_some(0..len));
             resource.restore(&ranges)?;
             if self.keeps_account() {
-                for range in &ranges {
-                    self.ledger().add_unread(range.clone());
-                }
+                self.ledger().add_unread(0..len);
             }
         }
         self.resource.store(Arc::new(resource));
@@ -470,9 +450,58 @@ impl<R: ResourceExt> Inner<R> {
         *home = Some(claimed);
         self.presence.reactivate(&ranges, expected_len)
     }
+
+    /// Active: forgets what was written, and keeps the claim. Writers wait in front of the freeze, not of `home`.
+    fn begin_anew(&self, factory: &Factory<R>) -> Result<()> {
+        let frozen = match self.presence.freeze()? {
+            Freeze::Frozen(frozen) => frozen,
+            Freeze::Committed(_) => return self.reactivate(false),
+        };
+        let mut home = self.home();
+        let Some(claimed) = home.take() else { return Err(self.no_part("reactivate")) };
+        let open::Parts { part, to } = open::Parts::of(claimed);
+        let begun = part.clear().and_then(|()| {
+            self.ledger().forget(&(0..u64::MAX));
+            self.presence.coverage().clear();
+            open::fresh(part, to, Opened::Fresh, &self.options, factory)
+        });
+        let Ready { home: claimed, resource, .. } = match begun {
+            Ok(ready) => ready,
+            Err(error) => {
+                // The part is let go, so nobody could write to it any more.
+                frozen.fail(&error)?;
+                return Err(error);
+            }
+        };
+        self.ledger().restore(self.options.chunk_bytes(), &[], false);
+        self.resource.store(Arc::new(resource));
+        *home = Some(claimed);
+        Ok(())
+    }
+
+    fn reactivate_undecorated(&self, with_bytes: bool) -> Result<()> {
+        let resource = self.resource.load();
+        resource.reactivate()?;
+        let kept = self.presence.ranges();
+        if with_bytes {
+            return self.presence.reactivate(&kept, None);
+        }
+        resource.restore(&[])?;
+        self.presence.reactivate(&[], None)
+    }
+
+    fn committed(&self) -> Option<Arc<dyn File>> {
+        self.committed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 impl<R: ResourceExt> ResourceExt for AtomicChunked<R> {
+    /// Writes all of `data` at `offset`, or fails. As [`ResourceExt::write_at`].
+    ///
+    /// # Cost
+    /// No sync; but the write that crosses [`CheckpointPolicy::Bytes`](super::CheckpointPolicy::Bytes) makes a
+    /// [`checkpoint`](Self::checkpoint), and an error of that is its error though the bytes are available. Bytes that are trusted
+    /// already are first taken back, with one sync.
     fn write_at(&self, offset: u64, data: &[u8]) -> StorageResult<()> {
         self.inner.write(offset, data)
     }

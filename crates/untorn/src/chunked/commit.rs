@@ -116,6 +116,7 @@ impl<R: ResourceExt> Inner<R> {
         let data = &*home.data;
         let fail = |e| Error::system("commit", &self.canonical, e);
         self.resource.load().write_out()?;
+        self.resource.load().trim(len)?;
         if data.stat().map_err(fail)?.len != len {
             data.set_len(len).map_err(fail)?;
         }

@@ -243,6 +243,16 @@ pub trait ResourceExt: Send + Sync + 'static {
         Err(Error::new(crate::ErrorKind::Unsupported, "restore", path, what))
     }
 
+    /// Gives up what lies behind `len`, before a commit with that length; nobody reads it any more afterwards. The default does
+    /// nothing: what the file has behind its length is cut off then.
+    ///
+    /// # Errors
+    /// The system's.
+    #[expect(unused_variables, reason = "the default does nothing")]
+    fn trim(&self, len: u64) -> StorageResult<()> {
+        Ok(())
+    }
+
     /// Hands buffered bytes to the system, without a sync. The default does nothing, as fits a resource without buffers.
     ///
     /// # Errors

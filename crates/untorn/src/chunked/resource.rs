@@ -393,11 +393,7 @@ impl<D: Driver> ResourceExt for Resource<D> {
         if let Some(gap) = coverage.next_gap(0, len) {
             return Err(self.presence.incomplete("commit", gap));
         }
-        let end = coverage.end();
-        if len < end {
-            coverage.remove(&(len..end));
-        }
-        self.driver.trim(len)?;
+        self.trim(len)?;
         let synced = self.driver.sync_data().and_then(|()| self.driver.sync_name());
         synced.map_err(|e| self.poison(e))?;
         frozen.commit(len)
@@ -438,6 +434,15 @@ impl<D: Driver> ResourceExt for Resource<D> {
     /// `Precondition` if it has fewer bytes than these; as [`reactivate`](Self::reactivate).
     fn restore(&self, available: &[Range<u64>]) -> Result<()> {
         self.activate(|| available.to_vec())
+    }
+
+    fn trim(&self, len: u64) -> Result<()> {
+        let coverage = self.presence.coverage();
+        let end = coverage.end();
+        if len < end {
+            coverage.remove(&(len..end));
+        }
+        self.driver.trim(len)
     }
 
     /// Makes the bytes of a file durable as they are now; not its name.

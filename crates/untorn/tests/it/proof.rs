@@ -77,6 +77,11 @@ fn chunked_all_sequences() {
 }
 
 #[test]
+fn chunked_buffered_then_synced() {
+    check(Store::Chunked, 2, 100_000);
+}
+
+#[test]
 fn chunked_a_fault_at_every_call() {
     check(Store::Chunked, 1, 20_000);
 }
