@@ -223,10 +223,13 @@ impl<R: ResourceExt> AtomicChunked<R> {
         Ok(())
     }
 
-    /// Gives up for good: the part is removed, durably, and nothing is published.
+    /// Gives up for good: the part is removed, and nothing is published.
+    ///
+    /// # Durability
+    /// **On `Ok`** nobody goes on with these bytes, also after a power cut; if that brings back any of them, they are swept.
     ///
     /// # Cost
-    /// One sync; two if checkpoints were made.
+    /// One sync if checkpoints were made, else none.
     ///
     /// # Errors
     /// The system's; what is left is taken by the next open or a sweep.

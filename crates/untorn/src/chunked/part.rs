@@ -206,7 +206,7 @@ impl Part {
         (left.into_iter().collect(), u32::from(forget))
     }
 
-    /// Takes the part away without a sync. What a power cut brings back is as it was, or has no bytes any more; so the map stays
+    /// Takes the part away without a sync, as a drop does. What a power cut brings back is as it was, or has no bytes any more; so the map stays
     /// where there is a `meta` that may come back, until somebody claims the part or sweeps it.
     pub(super) fn discard(self) -> Result<()> {
         let had_meta = self.has(META)?;
@@ -218,15 +218,12 @@ impl Part {
         self.remove_lock()
     }
 
-    /// Takes the part away, durably.
+    /// Takes the part away for good: what a power cut may bring back of it is trusted by nobody, and swept.
     pub(super) fn remove(self) -> Result<()> {
-        let parent = Arc::clone(&self.at.dir);
         let had_meta = self.has(META)?;
         self.clear()?;
-        let gone = self.remove_lock();
-        let gone = gone.and_then(|()| commit::sync_dir(&*parent, SyncSite::ChunkRemove));
-        // What was trusted is gone already.
-        gone.map_err(|e| if had_meta { e.with_outcome(Outcome::Applied) } else { e })
+        // What was trusted is durably gone already.
+        self.remove_lock().map_err(|e| if had_meta { e.with_outcome(Outcome::Applied) } else { e })
     }
 
     /// Lets go of the part (P2).

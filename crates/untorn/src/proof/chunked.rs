@@ -528,6 +528,26 @@ fn faults(task: Task<'_>) -> Result<Report, Box<Violation>> {
         .map_err(Box::new)
 }
 
+/// What a failed sync of the bytes leaves is copied before it is gone on with.
+fn failed_syncs(task: Task<'_>) -> Result<Report, Box<Violation>> {
+    task.explorer(check)
+        .prepare(|sim| drop(sim.make_dirs("/data")))
+        .start("half trusted, and more written", |run| {
+            let mut world = World::new(run, Durability::Synced);
+            world.write(run, 0)?;
+            world.checkpoint(run)?;
+            world.write(run, 1)?;
+            Ok(world)
+        })
+        .op("checkpoint", |run, world| world.checkpoint(run))
+        .op("write 2", |run, world: &mut World| world.write(run, 2))
+        .fault_sequences(3)
+        .states_per_point(8, 2)
+        .faults(&[FaultKind::Io])
+        .try_explore()
+        .map_err(Box::new)
+}
+
 pub(super) fn parts() -> Vec<Part> {
     vec![
         Part {
@@ -544,6 +564,11 @@ pub(super) fn parts() -> Vec<Part> {
             name: "chunked_buffered_then_synced",
             what: "the same where nothing was synced at first",
             run: buffered,
+        },
+        Part {
+            name: "chunked_failed_syncs",
+            what: "calls that fail with an error of the disk, and what is gone on with then",
+            run: failed_syncs,
         },
     ]
 }

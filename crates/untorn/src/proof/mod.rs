@@ -199,12 +199,9 @@ pub const fn notices(site: SyncSite) -> (Store, usize) {
         | SyncSite::ChunkMetaDir
         | SyncSite::ChunkForget
         | SyncSite::ChunkCommit
-        | SyncSite::ChunkCommitDir
-        | SyncSite::ChunkRemove => (Store::Chunked, 0),
-        SyncSite::ChunkPart
-        | SyncSite::ChunkTaint
-        | SyncSite::ChunkCopyFile
-        | SyncSite::ChunkCopyDir => (Store::Chunked, 1),
+        | SyncSite::ChunkCommitDir => (Store::Chunked, 0),
+        SyncSite::ChunkPart => (Store::Chunked, 1),
+        SyncSite::ChunkCopyFile | SyncSite::ChunkCopyDir => (Store::Chunked, 3),
         _ => (Store::Log, 0),
     }
 }

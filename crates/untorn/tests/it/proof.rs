@@ -82,6 +82,11 @@ fn chunked_buffered_then_synced() {
 }
 
 #[test]
+fn chunked_failed_syncs() {
+    check(Store::Chunked, 3, 20_000);
+}
+
+#[test]
 fn chunked_a_fault_at_every_call() {
     check(Store::Chunked, 1, 20_000);
 }
