@@ -6,6 +6,10 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use untorn::chunked::{
+    AtomicChunked, ChunkedOptions, CommitOptions, FileOptions, FileResource, Identity,
+    ResourceExt as _, commit_many,
+};
 use untorn::fs::{Fs as _, How, OsFs, SyncSite};
 use untorn::journal::{Journal, JournalOptions};
 use untorn::log::{Log, LogOptions, LogReport, State, SyncPolicy};
@@ -13,9 +17,11 @@ use untorn::sim::{CallKind, Counts, Meter, SimFs};
 use untorn::{AtomicFile, Durability, ErrorKind, ReplaceOptions};
 
 use SyncSite::{
-    Caller, JournalFile, LogBeginFile, LogCutDir, LogCutFile, LogFrame, LogMetaDir, LogMetaFile,
+    Caller, ChunkCommit, ChunkCommitDir, ChunkData, ChunkForget, ChunkMetaDir, ChunkMetaFile,
+    ChunkPart, JournalFile, LogBeginFile, LogCutDir, LogCutFile, LogFrame, LogMetaDir, LogMetaFile,
     LogPrepareDir, LogPrepareFile, MakeDirParent, PublishDir, PublishFile, QuarantineDir,
-    QuarantineFile, ReplaceDir, ReplaceFile, SnapshotDir, SnapshotFile, SnapshotRetire,
+    QuarantineFile, ReplaceDir, ReplaceFile, ResourceDir, ResourceFile, SnapshotDir, SnapshotFile,
+    SnapshotRetire,
 };
 
 /// META is replaced.
@@ -494,4 +500,116 @@ fn journal_export_and_import() {
         || untorn::journal::import_with("/data/copy", "/data/b", Arc::new(meter.clone()), |_| {}),
     )
     .unwrap();
+}
+
+fn chunked(meter: &Meter) -> ChunkedOptions {
+    let identity = Identity::new().len(9000).etag("\"1\"");
+    ChunkedOptions::new().identity(identity).fs(Arc::new(meter.clone()))
+}
+
+fn fill(options: ChunkedOptions) -> AtomicChunked<FileResource> {
+    let fs = Arc::clone(&options.fs);
+    AtomicChunked::open_with("/data/file".into(), options, move |path, _| {
+        FileResource::open_with(path, FileOptions::new().fs(Arc::clone(&fs)))
+    })
+    .unwrap()
+}
+
+/// The first checkpoint makes the list of ranges: a log, under two directories, and `meta`.
+fn first_checkpoint() -> Vec<(SyncSite, u64)> {
+    let log = [(LogBeginFile, 1), (LogPrepareFile, 1), (LogPrepareDir, 1), (LogMetaFile, 1)];
+    let above = [(LogMetaDir, 1), (MakeDirParent, 4), (LogFrame, 1)];
+    let ours = [(ChunkData, 1), (ChunkPart, 1), (ChunkMetaFile, 1), (ChunkMetaDir, 1)];
+    log.into_iter().chain(above).chain(ours).collect()
+}
+
+#[test]
+fn chunked_files() {
+    let (sim, meter) = disk();
+    sim.put("/data/beside", b"so that the directory is not empty").unwrap();
+    let file = check(&meter, NOTHING, 0, || fill(chunked(&meter)));
+    check(&meter, NOTHING, 0, || file.write_at(0, &[1; 4096])).unwrap();
+    check(&meter, first_checkpoint(), 3, || file.checkpoint()).unwrap();
+    check(&meter, NOTHING, 0, || file.checkpoint()).unwrap();
+    file.write_at(4096, &[1; 4904]).unwrap();
+    check(&meter, [(ChunkData, 1), (LogFrame, 1)], 0, || file.checkpoint()).unwrap();
+    check(&meter, [(LogFrame, 1)], 0, || file.write_at(0, &[2; 10])).unwrap();
+    let commit = [(ChunkCommit, 1), (ChunkCommitDir, 1), (ChunkForget, 1)];
+    check(&meter, commit, 1, || file.commit(None)).unwrap();
+    check(&meter, NOTHING, 0, || file.commit(None)).unwrap();
+    check(&meter, NOTHING, 0, || file.reactivate()).unwrap();
+    check(&meter, commit[..2].iter().copied(), 1, || file.commit(None)).unwrap();
+    drop(file);
+
+    let file = fill(chunked(&meter));
+    check(&meter, NOTHING, 0, || file.abandon()).unwrap();
+    let file = fill(chunked(&meter));
+    file.write_at(0, &[1; 4096]).unwrap();
+    file.checkpoint().unwrap();
+    check(&meter, NOTHING, 0, || drop(file));
+    let changed = chunked(&meter).identity(Identity::new().len(9000).etag("\"2\""));
+    let file = check(&meter, [(ChunkForget, 1)], 0, || fill(changed));
+    file.write_at(0, &[1; 9000]).unwrap();
+    file.checkpoint().unwrap();
+    check(&meter, [(ChunkForget, 1)], 0, || file.abandon()).unwrap();
+
+    let unsynced = chunked(&meter).durability(Durability::Buffered);
+    let file = fill(unsynced);
+    file.write_at(0, &[1; 9000]).unwrap();
+    check(&meter, NOTHING, 1, || file.commit(None)).unwrap();
+}
+
+#[test]
+fn chunked_files_in_directories_that_may_be_new() {
+    let (sim, meter) = disk();
+    let path = || "/data/a/b/file".into();
+    let open = |path| {
+        let fs = Arc::new(meter.clone());
+        AtomicChunked::open_with(path, ChunkedOptions::new().fs(fs), {
+            let meter = meter.clone();
+            move |path, _| {
+                FileResource::open_with(path, FileOptions::new().fs(Arc::new(meter.clone())))
+            }
+        })
+    };
+    let file = check(&meter, [(MakeDirParent, 3)], 0, || open(path())).unwrap();
+    drop(file);
+    // Empty still: whoever made it may have died before he synced it.
+    check(&meter, [(MakeDirParent, 3)], 0, || open(path()).map(drop)).unwrap();
+    sim.put("/data/a/b/beside", b"").unwrap();
+    check(&meter, NOTHING, 0, || open(path()).map(drop)).unwrap();
+}
+
+#[test]
+fn chunked_files_committed_together() {
+    let (sim, meter) = disk();
+    sim.put("/data/beside", b"").unwrap();
+    let files: Vec<_> = (0..5)
+        .map(|n| {
+            let fs: Arc<dyn untorn::fs::Fs> = Arc::new(meter.clone());
+            let options = ChunkedOptions::new().fs(Arc::clone(&fs));
+            let path = format!("/data/{n}").into();
+            let file = AtomicChunked::open_with(path, options, move |path, _| {
+                FileResource::open_with(path, FileOptions::new().fs(Arc::clone(&fs)))
+            });
+            let file = file.unwrap();
+            file.write_at(0, b"content").unwrap();
+            file
+        })
+        .collect();
+    let all = files.iter().map(|file| (file, CommitOptions::new())).collect();
+    let syncs = [(ChunkCommit, 5), (ChunkCommitDir, 1)];
+    let answers = check(&meter, syncs, 5, || commit_many(all));
+    assert!(answers.iter().all(Result::is_ok));
+}
+
+#[test]
+fn bare_resources() {
+    let (_sim, meter) = disk();
+    let options = FileOptions::new().fs(Arc::new(meter.clone()));
+    let file = check(&meter, NOTHING, 0, || FileResource::open_with("/data/file", options));
+    let file = file.unwrap();
+    file.write_at(0, b"content").unwrap();
+    check(&meter, [(ResourceFile, 1)], 0, || file.sync()).unwrap();
+    check(&meter, [(ResourceFile, 1), (ResourceDir, 1)], 0, || file.commit(None)).unwrap();
 }

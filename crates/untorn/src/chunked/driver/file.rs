@@ -4,8 +4,8 @@
 //! - D1 `size` is never more than the size of the file. It grows after the file did, and is cut before the file is.
 //! - D2 No map is longer than `size`, and a cut takes the map away first. So no copy meets the end of the file, unless a
 //!   foreign program shortens it.
-//! - D3 A write lies within `size`: the space was reserved, or the system said that it cannot reserve. A full disk is an
-//!   error of the reservation or of the write.
+//! - D3 A write lies within `size`: the space was reserved, but where it lay in a large hole, or the system said that it
+//!   cannot reserve. A full disk is an error of the reservation or of the write.
 //! - D4 `size`, the length of the file and the map are changed under `growing`.
 
 use std::io;
@@ -132,7 +132,7 @@ impl FileDriver {
         if existed {
             return Ok((driver, Some(size)));
         }
-        if let Err(e) = driver.grow(driver.options.len.unwrap_or(0)) {
+        if let Err(e) = driver.grow(0, driver.options.len.unwrap_or(0)) {
             // This call made it, and the next one would take it for a committed file. That it may stay is no other error.
             drop(unlink(&*driver.place.dir, &driver.place.name));
             return Err(e.during("open"));
@@ -140,8 +140,8 @@ impl FileDriver {
         Ok((driver, None))
     }
 
-    /// Sees to it that the file has `end` bytes at least, and space for them (D3).
-    fn grow(&self, end: u64) -> Result<()> {
+    /// Sees to it that the file has `end` bytes at least, and space for those from `start` on (D3).
+    fn grow(&self, start: u64, end: u64) -> Result<()> {
         if end <= self.size.load(Acquire) {
             return Ok(());
         }
@@ -155,9 +155,12 @@ impl FileDriver {
                 None => size.saturating_add(growing.step).min(self.options.max_len),
             };
             let target = ahead.max(end);
-            match self.reserve(size, target) {
+            // Of a hole that is larger than a step nobody knows whether it will ever be filled.
+            let hole = start.saturating_sub(size) > STEP_MAX;
+            let from = if hole { start } else { size };
+            match self.reserve(from, target) {
                 // With less ahead it may do.
-                Err(e) if is_full(&e) && target > end => self.reserve(size, end).map_err(fail)?,
+                Err(e) if is_full(&e) && target > end => self.reserve(from, end).map_err(fail)?,
                 reserved => reserved.map_err(fail)?,
             }
             growing.step = growing.step.saturating_mul(2).min(STEP_MAX);
@@ -210,7 +213,7 @@ impl sealed::Backing for FileDriver {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<()> {
-        self.grow(offset.saturating_add(data.len() as u64))?;
+        self.grow(offset, offset.saturating_add(data.len() as u64))?;
         let written = self.handle().write_at(data, offset);
         written.map_err(|e| Error::system("write", &self.path, e).at(offset))
     }
@@ -266,7 +269,7 @@ impl sealed::Backing for FileDriver {
             let _first = self.writable.set(file);
         }
         let size = self.handle().stat().map_err(fail)?.len;
-        self.grow(self.options.len.unwrap_or(0))?;
+        self.grow(0, self.options.len.unwrap_or(0))?;
         Ok(size)
     }
 
