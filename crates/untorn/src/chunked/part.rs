@@ -94,6 +94,11 @@ impl Part {
         Err(Error::new(ErrorKind::Locked, "claim", &at.path(), what))
     }
 
+    /// Takes the part of this name, if nobody owns it; `None` if it went away meanwhile.
+    pub(super) fn claim_at(fs: &Arc<dyn Fs>, at: &Place) -> Result<Option<Self>> {
+        Self::take(fs, at, false)
+    }
+
     fn take(fs: &Arc<dyn Fs>, at: &Place, made: bool) -> Result<Option<Self>> {
         let path = at.path();
         let fail = |e| Error::system("claim", &path, e);

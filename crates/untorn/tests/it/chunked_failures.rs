@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use untorn::chunked::{
     Atomic, AtomicChunked, AvailabilityObserver, CheckpointPolicy, ChunkedOptions, Claim,
     CommitOptions, Expected, FileOptions, FileResource, Holes, Identity, IfExists, OnDrop, Opened,
-    PartView, ResourceExt, ResourceStatus, Resume, WaitOutcome, commit_many,
+    PartView, ResourceExt, ResourceStatus, Resume, WaitOutcome, commit_many, sweep_parts,
 };
 use untorn::fs::Fs;
 use untorn::sim::{CallKind, Capability, Fault, FaultKind, SimFs};
@@ -190,7 +190,7 @@ fn n5_n24_a_full_disk_is_an_error_that_names_its_cause_and_passes() {
     let file = simulated(&sim, unknown()).unwrap();
     let mut at = 0;
     let error = loop {
-        match file.write_at(at, &[7; 65_536]) {
+        match file.write_at(at, &vec![7; 65_536]) {
             Ok(()) => at += 65_536,
             Err(error) => break error,
         }
@@ -202,7 +202,7 @@ fn n5_n24_a_full_disk_is_an_error_that_names_its_cause_and_passes() {
     assert_eq!((error.kind(), error.outcome()), (ErrorKind::NoSpace, Outcome::Unchanged));
     sim.set_capacity(None);
     assert_eq!(file.checkpoint().unwrap(), at);
-    file.write_at(at, &[7; 65_536]).unwrap();
+    file.write_at(at, &vec![7; 65_536]).unwrap();
     file.commit(None).unwrap();
     assert_eq!(sim.read("/data/a").unwrap().len() as u64, at + 65_536);
 }
@@ -703,4 +703,28 @@ fn rot_is_found_by_verify_and_dropped_where_it_is_looked_for() {
     // It is known from now on, also to those who do not look.
     let file = open_with(&path, tagged(12_288)).unwrap();
     assert_eq!(file.next_gap(0, 12_288), Some(4096..8192));
+}
+
+#[test]
+fn a_sweep_takes_what_nobody_can_go_on_with() {
+    let dir = dir();
+    let path = |name: &str| dir.path().join(name);
+    let kept = open_with(&path("kept"), tagged(100)).unwrap();
+    kept.write_at(0, &[1; 50]).unwrap();
+    kept.suspend().unwrap();
+    drop(open_with(&path("left"), tagged(100).on_drop(OnDrop::Keep)).unwrap());
+    let busy = open_with(&path("busy"), tagged(100)).unwrap();
+    fs::create_dir(path("photos.part")).unwrap();
+    fs::write(path("photos.part").join("1.jpg"), b"mine").unwrap();
+    fs::write(path("novel.part"), b"chapter one").unwrap();
+    let report = sweep_parts(dir.path(), None).unwrap();
+    assert_eq!(report.removed, [path("left.part")]);
+    assert_eq!(report.kept, [path("kept.part")]);
+    assert_eq!(report.busy, [path("busy.part")]);
+    let report = sweep_parts(dir.path(), Some(Duration::from_secs(3600))).unwrap();
+    assert_eq!((report.removed.len(), report.kept.len()), (0, 1));
+    let report = sweep_parts(dir.path(), Some(Duration::ZERO)).unwrap();
+    assert_eq!((report.removed, report.kept.len()), (vec![path("kept.part")], 0));
+    assert_eq!(names(dir.path()), ["busy.part", "novel.part", "photos.part"]);
+    drop(busy);
 }
