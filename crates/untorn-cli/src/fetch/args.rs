@@ -166,11 +166,21 @@ Exit codes: 0 nothing was damaged; 5 it was, and is forgotten; 3 there is nothin
     /// Drop what came in of a file that was never finished
     #[command(after_long_help = "FILE itself stays as it is.
 
-Example:
-  untorn chunk abandon model.gguf
+Says first what would be lost, and does nothing without --yes.
 
-Exit codes: 0 dropped; 3 there is nothing; 10 FILE.part is not ours; 11 another process fills it.")]
-    Abandon(ChunkFile),
+Examples:
+  untorn chunk abandon model.gguf
+  untorn chunk abandon model.gguf --yes
+
+Exit codes: 0 dropped, or told what would be; 3 there is nothing; 10 FILE.part is not ours; 11 another process
+fills it.")]
+    Abandon {
+        /// The file
+        file: PathBuf,
+        /// Do it, not only say it
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 #[derive(Debug, Args)]
