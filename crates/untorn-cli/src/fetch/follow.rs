@@ -1,6 +1,7 @@
 //! Looks on while another process fills a file, and tells a commit from a writer that gave up.
 //!
-//! When a part goes away, a file may stand there that stood there before. Only another inode is a commit.
+//! When a part goes away, a file may stand there that stood there before. Only another inode is a commit. A writer that is
+//! gone may have committed a moment before: what stands there after it was seen to be gone decides.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -64,26 +65,31 @@ impl Following {
     /// # Errors
     /// The system's.
     pub(crate) fn end(&mut self) -> Result<Option<End>> {
-        Ok(match self.view.state() {
-            PartState::Committed { len } => {
-                let other = stamp(self.view.canonical_path()) != self.before;
-                Some(if other { End::Committed(len) } else { End::GivenUp })
+        if self.view.state() != PartState::Filling {
+            return Ok(Some(self.settled()));
+        }
+        let Some(holder) = self.view.holder()? else {
+            self.without_lock += 1;
+            return Ok((self.without_lock > LOOKS).then_some(End::GivenUp));
+        };
+        self.without_lock = 0;
+        match holder.alive {
+            Some(true) => Ok(None),
+            Some(false) => {
+                // He may have committed between the look and this question: what stands there now is his last word.
+                self.view.refresh()?;
+                Ok(Some(self.settled()))
             }
-            PartState::Filling => match self.view.holder()? {
-                None => {
-                    self.without_lock += 1;
-                    (self.without_lock > LOOKS).then_some(End::GivenUp)
-                }
-                Some(holder) => {
-                    self.without_lock = 0;
-                    match holder.alive {
-                        Some(true) => None,
-                        Some(false) => Some(End::GivenUp),
-                        None => Some(End::Unknown),
-                    }
-                }
-            },
-            _ => Some(End::GivenUp),
-        })
+            None => Ok(Some(End::Unknown)),
+        }
+    }
+
+    fn settled(&self) -> End {
+        match self.view.state() {
+            PartState::Committed { len } if stamp(self.view.canonical_path()) != self.before => {
+                End::Committed(len)
+            }
+            _ => End::GivenUp,
+        }
     }
 }

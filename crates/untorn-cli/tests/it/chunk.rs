@@ -136,8 +136,11 @@ fn cat_follows_to_the_end() {
     part.checkpoint().unwrap();
     write(&part, 300_000..600_000);
     part.commit(None).unwrap();
-    assert!(reader.join().unwrap() == content(LEN));
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let printed = reader.join().unwrap();
+    let output = child.wait_with_output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!((output.status.code(), printed.len()), (Some(0), LEN), "{told}");
+    assert!(printed == content(LEN));
 }
 
 #[test]

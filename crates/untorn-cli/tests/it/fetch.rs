@@ -535,3 +535,45 @@ fn what_is_not_a_part_is_not_touched() {
     fetched(dir, &server, &["--restart"], 10);
     assert_eq!(fs::read(dir.join("f.part")).unwrap(), b"somebody's");
 }
+
+/// What 20 deaths cost: `cargo test --release -p untorn-cli --test it -- --ignored --nocapture gibibyte`.
+#[test]
+#[ignore = "takes a gibibyte of memory and two of disk"]
+fn a_gibibyte_killed_twenty_times() {
+    const LEN: usize = 1 << 30;
+    const KILLS: u64 = 20;
+    let mut state = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos();
+    let mut random = |below: u64| {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1) & u128::from(u64::MAX);
+        u64::try_from(state >> 33).unwrap() % below
+    };
+    let mut whole = Vec::with_capacity(LEN);
+    for number in 0..LEN as u64 / 8 {
+        whole.extend_from_slice(&number.wrapping_mul(6_364_136_223_846_793_005).to_le_bytes());
+    }
+    let sum = format!("blake3:{}", blake3::hash(&whole).to_hex());
+    for jobs in ["-j1", "-j4"] {
+        let mut behaviour = Behaviour::of(whole.clone());
+        // As a fast network does: loopback fills the buffers of the kernel, which count as sent.
+        behaviour.slow = Some((128 << 10, Duration::from_millis(1)));
+        let server = RangeServer::start(behaviour);
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        let args = [jobs, "--checkpoint", "8M", "--sum", &sum];
+        for _ in 0..KILLS {
+            let upto = server.sent() + random(LEN as u64 / 12);
+            let mut child = start(dir, &server, &args);
+            until("the bytes", || server.sent() >= upto || dir.join("f").exists());
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        assert!(!dir.join("f").exists(), "it was too fast to be killed so often");
+        let done = fetched_json(dir, &server, &args);
+        assert!(fs::read(dir.join("f")).unwrap() == whole);
+        assert_eq!(done["digest"], sum);
+        let twice = server.sent() - LEN as u64;
+        println!("{jobs}: {twice} bytes came twice, {} of 1000", twice * 1000 / LEN as u64);
+        assert!(twice <= LEN as u64 / 20, "{twice} bytes came twice");
+    }
+}
