@@ -241,7 +241,7 @@ impl Run<'_> {
         }
         let (kept, why) = (amount(kept), difference(of, &self.identity));
         let what = format!(
-            "remote changed: {why}; {kept} of the earlier one are kept, --restart drops them and starts over"
+            "{why}; {kept} of the earlier one are kept, --restart drops them and starts over"
         );
         Err(self.refused(ErrorKind::Precondition, what))
     }
@@ -274,7 +274,7 @@ impl Run<'_> {
                 && !of.agrees(&self.identity)
             {
                 let why = difference(of, &self.identity);
-                let what = format!("what is being fetched there is another file: {why}");
+                let what = format!("what is being fetched there is not this file: {why}");
                 return Err(self.refused(ErrorKind::Precondition, what));
             }
             if self.cancel.is_cancelled() {

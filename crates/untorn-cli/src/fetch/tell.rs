@@ -39,25 +39,26 @@ pub(super) fn proof(identity: &Identity) -> String {
     }
 }
 
-/// The first thing by which two identities differ.
+/// Why bytes of one identity are not gone on with for another.
 pub(super) fn difference(was: &Identity, is: &Identity) -> String {
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
     if let (Some(was), Some(is)) = (was.len, is.len)
         && was != is
     {
-        return format!("it had {was} bytes and has {is}");
+        return format!("remote changed: it had {was} bytes and has {is}");
     }
     let both = |a: &Option<String>, b: &Option<String>| a.is_some() && b.is_some() && a != b;
     if both(&was.etag, &is.etag) {
-        return format!("its etag was {} and is {}", text(&was.etag), text(&is.etag));
+        let (was, is) = (text(&was.etag), text(&is.etag));
+        return format!("remote changed: its etag was {was} and is {is}");
     }
     if both(&was.last_modified, &is.last_modified) {
         let (was, is) = (text(&was.last_modified), text(&is.last_modified));
-        return format!("its date was {was} and is {is}");
+        return format!("remote changed: its date was {was} and is {is}");
     }
     match (&was.digest, &is.digest) {
         (Some(was), Some(is)) if was.algo == is.algo && was != is => {
-            "an earlier run had another --sum".to_owned()
+            "an earlier run was given another --sum".to_owned()
         }
         _ => "nothing that the server sends proves that it is the same file".to_owned(),
     }
@@ -117,9 +118,9 @@ mod tests {
     fn what_differs_is_named() {
         let of = |len, etag: &str| Identity::new().len(len).etag(etag);
         let told = difference(&of(9, "\"a\""), &of(8, "\"b\""));
-        assert_eq!(told, "it had 9 bytes and has 8");
+        assert_eq!(told, "remote changed: it had 9 bytes and has 8");
         let told = difference(&of(9, "\"a\""), &of(9, "\"b\""));
-        assert_eq!(told, "its etag was \"a\" and is \"b\"");
+        assert_eq!(told, "remote changed: its etag was \"a\" and is \"b\"");
         let told = difference(&Identity::new(), &of(9, "\"b\""));
         assert!(told.contains("nothing"), "{told}");
         assert_eq!(proof(&of(9, "\"b\"")), "etag \"b\"");

@@ -240,6 +240,8 @@ fn servers_that_err_once() {
     let busy = Fault::Status(503, Some(("Retry-After", "0".to_owned())));
     let faults = [
         (Fault::End(5), true),
+        (Fault::Start(5), true),
+        (Fault::Words("bytes 7-3/x".to_owned()), true),
         (Fault::Fewer(1000), true),
         (Fault::Cut(500_000), true),
         (gzip(), true),
@@ -299,6 +301,23 @@ fn an_empty_file() {
     let dir = tempfile::tempdir().unwrap();
     assert_eq!(fetched_json(dir.path(), &server, &[])["len"], 0);
     is_whole(dir.path(), b"");
+}
+
+/// Bytes of which an earlier run was told another digest may be the right ones: a person decides.
+#[test]
+fn another_sum_than_that_of_the_kept_bytes() {
+    let server = serve(2 * MIB, slowly);
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let wrong = format!("blake3:{}", "0f".repeat(32));
+    let right = format!("blake3:{}", blake3::hash(&content(2 * MIB)).to_hex());
+    stopped_at(dir, &server, 1 << 20, Signal::INT, &["--sum", &wrong]);
+    server.change(|behaviour| behaviour.slow = None);
+    let told = fetched(dir, &server, &["--sum", &right], 12);
+    assert!(told.contains("another --sum") && !told.contains("remote changed"), "{told}");
+    assert!(trusted(dir) > 0);
+    fetched(dir, &server, &["--sum", &right, "--restart"], 0);
+    is_whole(dir, &content(2 * MIB));
 }
 
 #[test]
@@ -468,7 +487,10 @@ fn who_waits_does_not_wait_for_another_file() {
     let dir = tempfile::tempdir().unwrap();
     let _part = claimed(dir.path());
     let told = fetched(dir.path(), &server, &["--wait"], 12);
-    assert!(told.contains("is another file: its etag was \"v1\" and is \"v2\""), "{told}");
+    assert!(
+        told.contains("is not this file: remote changed: its etag was \"v1\" and is \"v2\""),
+        "{told}"
+    );
 }
 
 /// Of a server without ranges all bytes come again; what is there is compared with them, not written.
