@@ -90,6 +90,9 @@ pub(crate) fn run(args: &Fetch, out: &mut Out) -> Result<u8> {
         for_signals.0.cancel();
     })?;
     let identity = identity(&source, args, out)?;
+    if begins_later(args) && source.is_sequential().is_ok_and(|sequential| !sequential) {
+        source.expect_at(None);
+    }
     let mut run = Run { args, source, cancel, identity, started: Instant::now() };
     if let Some((len, max)) = run.identity.len.zip(args.max_size).filter(|(len, max)| len > max) {
         return Err(run.failed(&too_large(len, max), ""));
@@ -122,6 +125,15 @@ fn check_target(args: &Fetch) -> Result<()> {
         return Err(Failure::new(ErrorKind::AlreadyExists, path, what));
     }
     Ok(())
+}
+
+/// Whether an earlier run kept the first bytes. Then the body of the first answer is of no use: it ends at once, and not when
+/// the part is open.
+fn begins_later(args: &Fetch) -> bool {
+    PartView::open(&args.file).is_ok_and(|view| {
+        let first = view.ranges().first().is_some_and(|range| range.start == 0);
+        first && view.state() == PartState::Filling && !args.restart
+    })
 }
 
 pub(super) fn source(args: &Fetch) -> Result<HttpSource> {

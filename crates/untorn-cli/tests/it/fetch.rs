@@ -582,7 +582,8 @@ fn a_gibibyte_killed_twenty_times() {
         let server = RangeServer::start(behaviour);
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
-        let args = [jobs, "--checkpoint", "8M", "--sum", &sum];
+        // A death costs half of it on average.
+        let args = [jobs, "--checkpoint", "2M", "--sum", &sum];
         for _ in 0..KILLS {
             let upto = server.sent() + random(LEN as u64 / 12);
             let mut child = start(dir, &server, &args);

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-const CONNECTIONS: usize = 64;
+const CONNECTIONS: usize = 256;
 /// No connection waits longer for its client.
 const SILENCE: Duration = Duration::from_secs(20);
 
