@@ -577,15 +577,15 @@ fn a_gibibyte_killed_twenty_times() {
     let sum = format!("blake3:{}", blake3::hash(&whole).to_hex());
     for jobs in ["-j1", "-j4"] {
         let mut behaviour = Behaviour::of(whole.clone());
-        // As a fast network does: loopback fills the buffers of the kernel, which count as sent.
-        behaviour.slow = Some((128 << 10, Duration::from_millis(1)));
+        // As a network of some gigabits. Faster than that, what comes in while a checkpoint syncs is most of what is lost.
+        behaviour.slow = Some((64 << 10, Duration::from_millis(1)));
         let server = RangeServer::start(behaviour);
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
         // A death costs half of it on average.
         let args = [jobs, "--checkpoint", "2M", "--sum", &sum];
         for _ in 0..KILLS {
-            let upto = server.sent() + random(LEN as u64 / 12);
+            let upto = server.sent() + random(LEN as u64 / 16);
             let mut child = start(dir, &server, &args);
             until("the bytes", || server.sent() >= upto || dir.join("f").exists());
             child.kill().unwrap();
