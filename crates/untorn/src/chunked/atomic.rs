@@ -6,17 +6,19 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use super::cursor::Filling;
 use super::format::Extent;
 use super::inner::{Factory, Inner};
 use super::open::{self, Ready};
 use super::options::{ChunkedOptions, CommitOptions, CommitReport, IfExists};
-use super::presence::{Presence, Until};
+use super::presence::{Freeze, Presence, Until};
 use super::stats::ChunkedStats;
 use super::{
-    AvailabilityObserver, Cancel, ChunkReader, Claim, OpenIntent, Opened, PartView, ReadMode,
-    ResourceExt, ResourceStatus, StorageResult, View, WaitOutcome,
+    AvailabilityObserver, Cancel, ChunkCursor, ChunkReader, Claim, OpenIntent, Opened, PartView,
+    ReadMode, ResourceExt, ResourceStatus, StorageResult, View, WaitOutcome,
 };
 use crate::commit::{Place, is_network};
+use crate::fs::File;
 use crate::{Error, ErrorKind, Result};
 
 /// A file that fills in pieces and takes its name when it is whole.
@@ -108,9 +110,7 @@ impl<R: ResourceExt> AtomicChunked<R> {
     {
         let factory: Box<Factory<R>> = Box::new(factory);
         match open::open(&canonical, &options, &*factory) {
-            Ok(ready) => {
-                Ok(Claim::Writer(Self::with_part(canonical, options, factory, ready)))
-            }
+            Ok(ready) => Ok(Claim::Writer(Self::with_part(canonical, options, factory, ready))),
             Err(e) if e.kind() == ErrorKind::Locked => {
                 PartView::open_with(canonical, &options).map(Claim::Busy)
             }
@@ -223,10 +223,13 @@ impl<R: ResourceExt> AtomicChunked<R> {
         Ok(())
     }
 
-    /// Gives up for good: the part is removed, durably, and nothing is published.
+    /// Gives up for good: the part is removed, and nothing is published.
+    ///
+    /// # Durability
+    /// **On `Ok`** nobody goes on with these bytes, also after a power cut; if that brings back any of them, they are swept.
     ///
     /// # Cost
-    /// One sync; two if checkpoints were made.
+    /// One sync if checkpoints were made, else none.
     ///
     /// # Errors
     /// The system's; what is left is taken by the next open or a sweep.
@@ -310,6 +313,11 @@ impl<R: ResourceExt> AtomicChunked<R> {
         self.inner.view()
     }
 
+    /// Reads in order, and waits where bytes are missing.
+    pub fn cursor(&self) -> ChunkCursor<'_> {
+        ChunkCursor::new(&*self.inner)
+    }
+
     /// Tells `observer` from now on what becomes available.
     pub fn observe(&self, observer: Arc<dyn AvailabilityObserver>) {
         self.inner.observe(observer);
@@ -330,6 +338,20 @@ impl<R: ResourceExt> AtomicChunked<R> {
             waiters: presence.waiting(),
             ..self.inner.counts.stats()
         }
+    }
+}
+
+impl<R: ResourceExt> Filling for Inner<R> {
+    fn read_available(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
+        Self::read_available(self, offset, buf)
+    }
+
+    fn wait(&self, range: Range<u64>, time: Option<Duration>) -> Result<WaitOutcome> {
+        self.presence.wait(&range, time.map_or(Until::Ever, Until::For))
+    }
+
+    fn known_len(&self) -> Option<u64> {
+        self.presence.len().or_else(|| self.presence.expected_len())
     }
 }
 
@@ -371,8 +393,7 @@ impl<R: ResourceExt> Inner<R> {
             let what = "it is not committed yet";
             return Err(Error::new(ErrorKind::Incomplete, "view", &self.canonical, what));
         };
-        let file = self.committed.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some(file) = file.filter(|_| self.maps()) else {
+        let Some(file) = self.committed().filter(|_| self.maps()) else {
             let mut bytes = Vec::new();
             self.read_into(&mut bytes)?;
             return Ok(View::owned(bytes));
@@ -398,50 +419,33 @@ impl<R: ResourceExt> Inner<R> {
         }
     }
 
-    /// Committed or failed: active again, in a part of its own.
+    /// Committed or failed: active again, in a part of its own; with the bytes it had, or with none.
     pub(super) fn reactivate(&self, with_bytes: bool) -> Result<()> {
-        let Some(factory) = &self.factory else {
-            self.resource.load().reactivate()?;
-            let ranges = self.presence.len().map(|len| 0..len);
-            let kept: Vec<Range<u64>> = ranges.into_iter().filter(|_| with_bytes).collect();
-            if !with_bytes {
-                self.resource.load().restore(&[])?;
-            }
-            return self.presence.reactivate(&kept, None);
-        };
+        let Some(factory) = &self.factory else { return self.reactivate_undecorated(with_bytes) };
         match self.presence.status() {
             ResourceStatus::Active if with_bytes => return Ok(()),
-            ResourceStatus::Cancelled => return self.presence.refuse("reactivate"),
-            _ => {}
-        }
-        if let Err(e) = self.presence.refuse("reactivate")
-            && e.kind() == ErrorKind::Poisoned
-        {
-            return Err(e);
+            ResourceStatus::Active => return self.begin_anew(&**factory),
+            ResourceStatus::Committed { .. } => {}
+            ResourceStatus::Cancelled | ResourceStatus::Failed(_) => {
+                self.presence.refuse_end("reactivate")?;
+            }
         }
         let mut home = self.home();
-        let old = self.committed.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let old = old.filter(|_| self.presence.len().is_some());
-        let ready = match (&old, home.take()) {
-            // Active, and to begin anew: the claim is kept.
-            (_, Some(claimed)) => {
-                let open::Parts { part, to } = open::Parts::of(claimed);
-                part.clear()?;
-                open::fresh(part, to, Opened::Fresh, &self.options, &**factory)?
-            }
-            (Some(_), None) => open::anew(&self.canonical, &self.options, &**factory)?,
-            (None, None) => open::open(&self.canonical, &self.options, &**factory)?,
+        let committed = self.presence.len().zip(self.committed());
+        let ready = match &committed {
+            Some(_) => open::anew(&self.canonical, &self.options, &**factory)?,
+            None => open::open(&self.canonical, &self.options, &**factory)?,
         };
-        let Ready { home: claimed, resource, opened, extents, trusted, chunk, expected_len } = ready;
+        let Ready { home: claimed, resource, opened, extents, trusted, chunk, expected_len } =
+            ready;
         let mut ranges: Vec<Range<u64>> = extents.iter().map(Extent::range).collect();
         self.ledger().restore(chunk, &extents, trusted);
-        if let (Some(old), true) = (&old, with_bytes) {
-            let len = self.presence.len().unwrap_or(0);
-            open::copy_range(&**old, &*claimed.data, 0..len)?;
-            ranges = if len > 0 { std::iter::once(0..len).collect() } else { Vec::new() };
+        if let (Some((len, old)), true) = (committed, with_bytes) {
+            open::copy_range(&*old, &*claimed.data, 0..len)?;
+            ranges.extend((len > 0).then_some(0..len));
             resource.restore(&ranges)?;
             if self.keeps_account() {
-                ranges.iter().for_each(|range| self.ledger().add_unread(range.clone()));
+                self.ledger().add_unread(0..len);
             }
         }
         self.resource.store(Arc::new(resource));
@@ -449,9 +453,58 @@ impl<R: ResourceExt> Inner<R> {
         *home = Some(claimed);
         self.presence.reactivate(&ranges, expected_len)
     }
+
+    /// Active: forgets what was written, and keeps the claim. Writers wait in front of the freeze, not of `home`.
+    fn begin_anew(&self, factory: &Factory<R>) -> Result<()> {
+        let frozen = match self.presence.freeze()? {
+            Freeze::Frozen(frozen) => frozen,
+            Freeze::Committed(_) => return self.reactivate(false),
+        };
+        let mut home = self.home();
+        let Some(claimed) = home.take() else { return Err(self.no_part("reactivate")) };
+        let open::Parts { part, to } = open::Parts::of(claimed);
+        let begun = part.clear().and_then(|()| {
+            self.ledger().forget(&(0..u64::MAX));
+            self.presence.coverage().clear();
+            open::fresh(part, to, Opened::Fresh, &self.options, factory)
+        });
+        let Ready { home: claimed, resource, .. } = match begun {
+            Ok(ready) => ready,
+            Err(error) => {
+                // The part is let go, so nobody could write to it any more.
+                frozen.fail(&error)?;
+                return Err(error);
+            }
+        };
+        self.ledger().restore(self.options.chunk_bytes(), &[], false);
+        self.resource.store(Arc::new(resource));
+        *home = Some(claimed);
+        Ok(())
+    }
+
+    fn reactivate_undecorated(&self, with_bytes: bool) -> Result<()> {
+        let resource = self.resource.load();
+        resource.reactivate()?;
+        let kept = self.presence.ranges();
+        if with_bytes {
+            return self.presence.reactivate(&kept, None);
+        }
+        resource.restore(&[])?;
+        self.presence.reactivate(&[], None)
+    }
+
+    fn committed(&self) -> Option<Arc<dyn File>> {
+        self.committed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 impl<R: ResourceExt> ResourceExt for AtomicChunked<R> {
+    /// Writes all of `data` at `offset`, or fails. As [`ResourceExt::write_at`].
+    ///
+    /// # Cost
+    /// No sync; but the write that crosses [`CheckpointPolicy::Bytes`](super::CheckpointPolicy::Bytes) makes a
+    /// [`checkpoint`](Self::checkpoint), and an error of that is its error though the bytes are available. Bytes that are trusted
+    /// already are first taken back, with one sync.
     fn write_at(&self, offset: u64, data: &[u8]) -> StorageResult<()> {
         self.inner.write(offset, data)
     }

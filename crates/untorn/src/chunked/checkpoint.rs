@@ -13,7 +13,7 @@ use super::ResourceExt;
 use super::format::{Change, Extent, Meta, encode_full};
 use super::inner::{Home, Inner};
 use super::ledger::Taken;
-use super::options::{ChunkedOptions, CheckpointPolicy, Resume};
+use super::options::{CheckpointPolicy, ChunkedOptions, Resume};
 use super::part::{MAP, Part};
 use crate::codec::checksum::crc32;
 use crate::fs::{File, Fs, SyncSite};
@@ -119,7 +119,9 @@ impl<R: ResourceExt> Inner<R> {
             home.map = Some(open_map(&home.part, &self.options, &mut |_| Ok(()))?.0);
         }
         let mut all = self.ledger().trusted_extents();
-        all.retain(|old| !records.iter().any(|new| new.start <= old.start && old.start < new.end()));
+        all.retain(|old| {
+            !records.iter().any(|new| new.start <= old.start && old.start < new.end())
+        });
         all.extend(records);
         all.sort_unstable_by_key(|extent| extent.start);
         if let Some(map) = &home.map {

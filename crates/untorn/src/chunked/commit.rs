@@ -93,9 +93,7 @@ impl<R: ResourceExt> Inner<R> {
                 let what = format!("its length is known to be {expected}, not {len}");
                 Err(Error::new(ErrorKind::Precondition, "commit", &self.canonical, what))
             }
-            (known, len) => {
-                Ok(known.or(len).unwrap_or_else(|| self.presence.coverage().end()))
-            }
+            (known, len) => Ok(known.or(len).unwrap_or_else(|| self.presence.coverage().end())),
         }
     }
 
@@ -118,6 +116,7 @@ impl<R: ResourceExt> Inner<R> {
         let data = &*home.data;
         let fail = |e| Error::system("commit", &self.canonical, e);
         self.resource.load().write_out()?;
+        self.resource.load().trim(len)?;
         if data.stat().map_err(fail)?.len != len {
             data.set_len(len).map_err(fail)?;
         }
@@ -151,7 +150,7 @@ impl<R: ResourceExt> Inner<R> {
 
     /// Writes zeros where nobody wrote: what lies there may be of an earlier life.
     fn fill_holes(&self, home: &Home, len: u64) -> Result<()> {
-        const ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+        static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
         while let Some(gap) = self.presence.coverage().next_gap(0, len) {
             let mut at = gap.start;
             while at < gap.end {
@@ -298,7 +297,12 @@ impl<R: ResourceExt> Committing<'_, R> {
         let Home { to, part, data, map, meta } = home;
         drop(map);
         let len = report.len;
-        let (leftovers, syncs) = part.finish(meta.is_some() && inner.options.durability == Durability::Synced);
+        let forget = meta.is_some() && inner.options.durability == Durability::Synced;
+        let (leftovers, syncs) = match late {
+            None => part.finish(forget),
+            // Without a durable name the part is still what vouches for the bytes. The next open takes it.
+            Some(_) => (vec![part.path()], 0),
+        };
         report.leftovers = leftovers;
         report.syncs = report.syncs.saturating_add(syncs);
         let set = |slot: &std::sync::Mutex<_>, value| {

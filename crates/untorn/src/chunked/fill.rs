@@ -191,6 +191,12 @@ impl<R: ResourceExt> Filling<'_, R> {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn count(&self, which: impl FnOnce(&mut FillReport) -> &mut u64, more: u64) {
+        let mut desk = self.desk();
+        let count = which(&mut desk.report);
+        *count = count.saturating_add(more);
+    }
+
     fn work(&self) {
         while let Some(range) = self.next() {
             let done = self.piece(range.clone());
@@ -247,7 +253,7 @@ impl<R: ResourceExt> Filling<'_, R> {
     fn piece(&self, range: Range<u64>) -> Result<()> {
         let mut tries = 0_u32;
         while let Some(gap) = self.to.next_gap(range.start, range.end) {
-            self.desk().report.fetches += 1;
+            self.count(|report| &mut report.fetches, 1);
             let mut at = gap.start;
             let fetched = self.from.fetch(gap.clone(), &mut |offset, bytes| {
                 let end = offset.saturating_add(bytes.len() as u64);
@@ -261,8 +267,7 @@ impl<R: ResourceExt> Filling<'_, R> {
                 }
                 self.to.write_at(offset, bytes)?;
                 at = end;
-                let mut desk = self.desk();
-                desk.report.fetched = desk.report.fetched.saturating_add(bytes.len() as u64);
+                self.count(|report| &mut report.fetched, bytes.len() as u64);
                 Ok(())
             });
             let error = match fetched {
@@ -282,7 +287,7 @@ impl<R: ResourceExt> Filling<'_, R> {
             if !passes || ours || tries >= self.options.retries || self.desk().failed.is_some() {
                 return Err(error);
             }
-            self.desk().report.retried += 1;
+            self.count(|report| &mut report.retried, 1);
             self.pause(tries);
             tries = tries.saturating_add(1);
         }

@@ -95,10 +95,8 @@ impl Meta {
     }
 
     fn fields(body: &[u8]) -> Option<Self> {
-        fn text(bytes: Vec<u8>) -> Option<Option<String>> {
-            let text = String::from_utf8(bytes).ok()?;
-            Some(Some(text).filter(|text| !text.is_empty()))
-        }
+        let text = |bytes| String::from_utf8(bytes).ok();
+        let known = |text: String| Some(text).filter(|text| !text.is_empty());
         let mut rest = Reader::new(body);
         rest.take(MAGIC.len().saturating_add(2))?;
         let flags = rest.u16()?;
@@ -114,8 +112,9 @@ impl Meta {
         let algo = String::from_utf8(rest.take(usize::from(algo_len))?.to_vec()).ok()?;
         let sum = rest.take(usize::from(sum_len))?.to_vec();
         let digest = (!algo.is_empty()).then_some(Expected { algo, sum });
-        let known = flags & !(FLAG_VOUCHED | FLAG_BUFFERED) == 0;
-        let whole = rest.take(1).is_none() && CHUNK_SHIFTS.contains(&chunk_shift) && known;
+        let of_this_version = flags & !(FLAG_VOUCHED | FLAG_BUFFERED) == 0;
+        let whole =
+            rest.take(1).is_none() && CHUNK_SHIFTS.contains(&chunk_shift) && of_this_version;
         whole.then_some(Self {
             vouched: flags & FLAG_VOUCHED != 0,
             buffered: flags & FLAG_BUFFERED != 0,
@@ -125,10 +124,10 @@ impl Meta {
             name,
             identity: Identity {
                 len,
-                etag: text(etag)?,
-                last_modified: text(last_modified)?,
+                etag: known(text(etag)?),
+                last_modified: known(text(last_modified)?),
                 digest,
-                source: text(source)?,
+                source: known(text(source)?),
             },
         })
     }

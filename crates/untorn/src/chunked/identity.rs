@@ -105,11 +105,11 @@ impl Identity {
     fn proofs(&self, other: &Self) -> [Option<bool>; 3] {
         let etag = self.strong_etag().zip(other.strong_etag()).map(|(a, b)| a == b);
         let lens = self.len.is_some() && self.len == other.len;
-        let dates = self.last_modified.as_ref().zip(other.last_modified.as_ref());
-        let dated = dates.filter(|_| lens).map(|(a, b)| a == b);
+        let modified = self.last_modified.as_ref().zip(other.last_modified.as_ref());
+        let date = modified.filter(|_| lens).map(|(a, b)| a == b);
         let digests = self.digest.as_ref().zip(other.digest.as_ref());
         let digest = digests.filter(|(a, b)| a.algo == b.algo).map(|(a, b)| a.sum == b.sum);
-        [etag, dated, digest]
+        [etag, date, digest]
     }
 }
 

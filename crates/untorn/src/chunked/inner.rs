@@ -17,8 +17,8 @@ use super::part::{Part, TAINT};
 use super::presence::Presence;
 use super::stats::Counts;
 use super::{AvailabilityObserver, OpenIntent, Opened, ResourceExt, ResourceStatus};
-use crate::commit::{self, Place};
-use crate::fs::{File, How, SyncSite};
+use crate::commit::Place;
+use crate::fs::{File, How};
 use crate::log::State;
 use crate::{Error, ErrorKind, Outcome, Result};
 
@@ -110,7 +110,9 @@ impl<R: ResourceExt> Inner<R> {
     pub(super) fn tell(&self, tell: impl Fn(&dyn AvailabilityObserver)) {
         if self.observed.load(Acquire) {
             let observers = self.observers.read().unwrap_or_else(PoisonError::into_inner).clone();
-            observers.iter().for_each(|observer| tell(&**observer));
+            for observer in observers {
+                tell(&*observer);
+            }
         }
     }
 
@@ -177,16 +179,12 @@ impl<R: ResourceExt> Inner<R> {
         }
     }
 
-    /// A sync failed: nothing is trusted that is not on the disk, and the bytes never get the target's name. As far as the
-    /// disk lets it, `taint` tells later owners.
+    /// A sync failed: the bytes never get the target's name, and as far as the disk lets it, `taint` tells later owners to copy
+    /// what was trusted before. It is not synced: after a power cut no cache is left that could show what the disk has not.
     pub(super) fn poison(&self, home: Option<&Home>, error: Error) -> Error {
         let error = Arc::new(error.with_outcome(Outcome::Unknown));
         if let Some(home) = home.filter(|home| home.meta.is_some()) {
-            let dir = &*home.part.dir;
-            let made = dir.open(TAINT.as_ref(), How::Create(0o600));
-            if made.is_ok() {
-                drop(commit::sync_dir(dir, SyncSite::ChunkTaint));
-            }
+            drop(home.part.dir.open(TAINT.as_ref(), How::Create(0o600)));
         }
         self.presence.poison(Arc::clone(&error));
         self.tell(|observer| observer.on_fail());

@@ -351,6 +351,7 @@ fn extent(start: u64, piece: &Piece) -> Option<Extent> {
 }
 
 #[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "sums of a test")]
 mod tests {
     use super::*;
 

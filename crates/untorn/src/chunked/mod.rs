@@ -14,6 +14,7 @@ mod atomic;
 mod checkpoint;
 mod commit;
 mod coverage;
+mod cursor;
 mod digest;
 mod driver;
 mod fill;
@@ -38,9 +39,10 @@ mod whole;
 
 pub use atomic::AtomicChunked;
 pub use commit::commit_many;
+pub use cursor::ChunkCursor;
+pub use digest::Digest;
 #[cfg(feature = "blake3")]
 pub use digest::blake3;
-pub use digest::Digest;
 pub use driver::{Driver, FileDriver, FileOptions, MemDriver, MmapDriver, OpenMode, ReadMode};
 pub use fill::{FillOptions, FillReport, fill};
 pub use identity::{Expected, Identity};
@@ -239,6 +241,16 @@ pub trait ResourceExt: Send + Sync + 'static {
         let path = self.path().unwrap_or_else(|| Path::new("memory"));
         let what = "this resource cannot take up bytes of an earlier life";
         Err(Error::new(crate::ErrorKind::Unsupported, "restore", path, what))
+    }
+
+    /// Gives up what lies behind `len`, before a commit with that length; nobody reads it any more afterwards. The default does
+    /// nothing: what the file has behind its length is cut off then.
+    ///
+    /// # Errors
+    /// The system's.
+    #[expect(unused_variables, reason = "the default does nothing")]
+    fn trim(&self, len: u64) -> StorageResult<()> {
+        Ok(())
     }
 
     /// Hands buffered bytes to the system, without a sync. The default does nothing, as fits a resource without buffers.

@@ -149,10 +149,17 @@ fn take_up<R: ResourceExt>(
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
         Err(e) => return Err(Error::system("open", &to.path(), e)),
     };
-    refuse_taken(&to, old.as_ref(), options)?;
-    let kept = match find(&part, &to, old.as_ref(), options)? {
-        Found::Kept(kept) => kept,
-        Found::Nothing(opened) => {
+    let found = refuse_taken(&to, old.as_ref(), options)
+        .and_then(|()| find(&part, &to, old.as_ref(), options));
+    let kept = match found {
+        Err(error) => {
+            if part.made {
+                drop(part.discard()); // what is left of it is swept
+            }
+            return Err(error);
+        }
+        Ok(Found::Kept(kept)) => kept,
+        Ok(Found::Nothing(opened)) => {
             // What was there is gone, whatever comes of the new beginning.
             let gone = matches!(opened, Opened::Restarted { .. });
             let unknown = |e: Error| if gone { e.with_outcome(Outcome::Unknown) } else { e };
@@ -250,9 +257,8 @@ fn reserve(data: &dyn File, len: u64) -> Result<()> {
 fn find(part: &Part, to: &Place, old: Option<&Stat>, options: &ChunkedOptions) -> Result<Found> {
     let data = part.data()?;
     let parsed = part.meta()?;
-    let stat = |file: &Arc<dyn File>| {
-        file.stat().map_err(|e| Error::system("look at", file.path(), e))
-    };
+    let stat =
+        |file: &Arc<dyn File>| file.stat().map_err(|e| Error::system("look at", file.path(), e));
     let same = match (&data, old) {
         (Some(data), Some(old)) => stat(data)?.same_inode(old),
         _ => false,

@@ -39,7 +39,7 @@ pub(super) struct Part {
     pub(super) at: Place,
     pub(super) dir: Arc<dyn Dir>,
     claim: Claim,
-    /// Whether this claim made the directory.
+    /// Whether this claim made the directory: then nothing that was in one of this name can come back in it.
     pub(super) made: bool,
 }
 
@@ -89,7 +89,8 @@ impl Part {
                 }
             }
         }
-        let what = "it comes and goes faster than it can be claimed; does something else clean here?";
+        let what =
+            "it comes and goes faster than it can be claimed; does something else clean here?";
         Err(Error::new(ErrorKind::Locked, "claim", &at.path(), what))
     }
 
@@ -111,7 +112,7 @@ impl Part {
         if !claim.stands(&*by_path).map_err(fail)? {
             return Ok(None);
         }
-        if !claim.excludes(&*dir).map_err(fail)? {
+        if !commit::claim_excludes(&*dir).map_err(fail)? {
             let what = "the locks of this file system exclude nobody, so two owners could not be told apart";
             return Err(Error::new(ErrorKind::Unsupported, "claim", &path, what));
         }
@@ -165,7 +166,8 @@ impl Part {
 
     /// Makes the part empty but for its lock. What was trusted is durably no more, before anything else can take its place (P4).
     pub(super) fn clear(&self) -> Result<()> {
-        if !self.has(META)? {
+        // That no `meta` is to be seen does not mean that none comes back: who removed it may not have synced it.
+        if self.made && !self.has(META)? {
             return self.remove_rest();
         }
         // An error may come after the effect.
@@ -195,16 +197,16 @@ impl Part {
     /// `forget` says that there is a `meta`, which must not come back after a power cut beside bytes that came back too.
     pub(super) fn finish(self, forget: bool) -> (Vec<PathBuf>, u32) {
         let path = self.path();
-        let gone = commit::unlink(&*self.dir, OsStr::new(META)).and_then(|()| match forget {
-            true => commit::sync_dir(&*self.dir, SyncSite::ChunkForget), // P4
-            false => Ok(()),
-        });
+        let mut gone = commit::unlink(&*self.dir, OsStr::new(META));
+        if forget {
+            gone = gone.and_then(|()| commit::sync_dir(&*self.dir, SyncSite::ChunkForget)); // P4
+        }
         let removed = gone.and_then(|()| self.remove_rest()).and_then(|()| self.remove_lock());
         let left = removed.err().map(|e| e.path().map_or(path, PathBuf::from));
         (left.into_iter().collect(), u32::from(forget))
     }
 
-    /// Takes the part away without a sync. What a power cut brings back is as it was, or has no bytes any more; so the map stays
+    /// Takes the part away without a sync, as a drop does. What a power cut brings back is as it was, or has no bytes any more; so the map stays
     /// where there is a `meta` that may come back, until somebody claims the part or sweeps it.
     pub(super) fn discard(self) -> Result<()> {
         let had_meta = self.has(META)?;
@@ -216,15 +218,12 @@ impl Part {
         self.remove_lock()
     }
 
-    /// Takes the part away, durably.
+    /// Takes the part away for good: what a power cut may bring back of it is trusted by nobody, and swept.
     pub(super) fn remove(self) -> Result<()> {
-        let parent = Arc::clone(&self.at.dir);
         let had_meta = self.has(META)?;
         self.clear()?;
-        let gone = self.remove_lock();
-        let gone = gone.and_then(|()| commit::sync_dir(&*parent, SyncSite::ChunkRemove));
-        // What was trusted is gone already.
-        gone.map_err(|e| if had_meta { e.with_outcome(Outcome::Applied) } else { e })
+        // What was trusted is durably gone already.
+        self.remove_lock().map_err(|e| if had_meta { e.with_outcome(Outcome::Applied) } else { e })
     }
 
     /// Lets go of the part (P2).
@@ -267,7 +266,8 @@ pub(super) fn refuse_foreign(at: &Place, dir: &dyn Dir) -> Result<()> {
     let path = at.path();
     let fail = |e| Error::system("look at", &path, e);
     let newer = |version: &str| {
-        let what = format!("it is a part of version {version}, and this program knows 1; use a newer one");
+        let what =
+            format!("it is a part of version {version}, and this program knows 1; use a newer one");
         Err(Error::new(ErrorKind::NewerFormat, "open", &path, what))
     };
     if let Some(Parsed::Newer(version)) = read_meta(dir)? {

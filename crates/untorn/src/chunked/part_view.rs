@@ -329,7 +329,8 @@ impl PartView {
             if self.known_len().is_some_and(|len| range.start >= len) {
                 return Ok(WaitOutcome::Eof);
             }
-            if !matches!(self.seen, Seen::Missing) && self.missing(range.start, range.end).is_none() {
+            if !matches!(self.seen, Seen::Missing) && self.missing(range.start, range.end).is_none()
+            {
                 return Ok(WaitOutcome::Ready);
             }
             let waited = self.fs.monotonic().saturating_sub(started);

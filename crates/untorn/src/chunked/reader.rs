@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::inner::Inner;
 use super::presence::Until;
-use super::{Cancel, ResourceExt, ResourceStatus, StorageResult, View, WaitOutcome};
+use super::{Cancel, ChunkCursor, ResourceExt, ResourceStatus, StorageResult, View, WaitOutcome};
 
 /// Reads a file while it fills, and after. Cheap to clone.
 ///
@@ -84,7 +84,10 @@ impl<R: ResourceExt> ChunkReader<R> {
     }
 
     /// The committed length; `None` while it fills.
-    #[expect(clippy::len_without_is_empty, reason = "as the trait, whose is_empty asks another question")]
+    #[expect(
+        clippy::len_without_is_empty,
+        reason = "as the trait, whose is_empty asks another question"
+    )]
     pub fn len(&self) -> Option<u64> {
         self.inner.presence.len()
     }
@@ -105,6 +108,11 @@ impl<R: ResourceExt> ChunkReader<R> {
     /// As [`AtomicChunked::view`](super::AtomicChunked::view).
     pub fn view(&self) -> StorageResult<View> {
         self.inner.view()
+    }
+
+    /// Reads in order, and waits where bytes are missing.
+    pub fn cursor(&self) -> ChunkCursor<'_> {
+        ChunkCursor::new(&*self.inner)
     }
 
     /// The target, as it was given.

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use super::cursor::{ChunkCursor, Filling};
 use super::driver::{self, Driver, FileDriver, FileOptions, MemDriver, OpenMode};
 use super::presence::{Freeze, Presence, Until};
 use super::view::{Bytes, View};
@@ -211,6 +212,11 @@ impl<D: Driver> Resource<D> {
         self.read(offset, buf, |offset, len| self.presence.readable_prefix(offset, len))
     }
 
+    /// Reads it in order, and waits where bytes are missing.
+    pub fn cursor(&self) -> ChunkCursor<'_> {
+        ChunkCursor::new(self)
+    }
+
     /// The available ranges, in order, none touching the next.
     pub fn ranges(&self) -> Vec<Range<u64>> {
         self.presence.ranges()
@@ -387,11 +393,7 @@ impl<D: Driver> ResourceExt for Resource<D> {
         if let Some(gap) = coverage.next_gap(0, len) {
             return Err(self.presence.incomplete("commit", gap));
         }
-        let end = coverage.end();
-        if len < end {
-            coverage.remove(&(len..end));
-        }
-        self.driver.trim(len)?;
+        self.trim(len)?;
         let synced = self.driver.sync_data().and_then(|()| self.driver.sync_name());
         synced.map_err(|e| self.poison(e))?;
         frozen.commit(len)
@@ -434,6 +436,15 @@ impl<D: Driver> ResourceExt for Resource<D> {
         self.activate(|| available.to_vec())
     }
 
+    fn trim(&self, len: u64) -> Result<()> {
+        let coverage = self.presence.coverage();
+        let end = coverage.end();
+        if len < end {
+            coverage.remove(&(len..end));
+        }
+        self.driver.trim(len)
+    }
+
     /// Makes the bytes of a file durable as they are now; not its name.
     ///
     /// # Cost
@@ -444,6 +455,20 @@ impl<D: Driver> ResourceExt for Resource<D> {
     fn sync(&self) -> Result<()> {
         self.presence.refuse_end("sync")?;
         self.driver.sync_data().map_err(|e| self.poison(e))
+    }
+}
+
+impl<D: Driver> Filling for Resource<D> {
+    fn read_available(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
+        Self::read_available(self, offset, buf)
+    }
+
+    fn wait(&self, range: Range<u64>, time: Option<Duration>) -> Result<WaitOutcome> {
+        self.presence.wait(&range, time.map_or(Until::Ever, Until::For))
+    }
+
+    fn known_len(&self) -> Option<u64> {
+        self.presence.len().or_else(|| self.presence.expected_len())
     }
 }
 

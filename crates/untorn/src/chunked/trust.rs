@@ -51,7 +51,9 @@ impl Trust {
     fn cover(&mut self, extents: &[Extent], bounds: Bounds) -> Result<(), &'static str> {
         for extent in extents {
             if !bounds.hold(extent) {
-                return Err("an extent in the map is empty, crosses a chunk or lies behind the end");
+                return Err(
+                    "an extent in the map is empty, crosses a chunk or lies behind the end",
+                );
             }
             let before = self.extents.range(..extent.start).next_back();
             if before.is_some_and(|(_, before)| before.end() > extent.start) {

@@ -80,12 +80,12 @@ impl Claim {
         let len = self.file.read_at(&mut text, 0)?;
         Ok(text.get(..len) == Some(self.text.as_bytes()))
     }
+}
 
-    /// Whether the lock excludes another opener, by trying.
-    pub(crate) fn excludes(&self, dir: &dyn Dir) -> std::io::Result<bool> {
-        let other = dir.open(OsStr::new(LOCK), How::Write)?;
-        Ok(!other.try_lock(Lock::Exclusive)?)
-    }
+/// Whether the lock of a directory that is claimed excludes another opener, by trying.
+pub(crate) fn claim_excludes(dir: &dyn Dir) -> std::io::Result<bool> {
+    let other = dir.open(OsStr::new(LOCK), How::Write)?;
+    Ok(!other.try_lock(Lock::Exclusive)?)
 }
 
 /// Writes who we are. Not synced: after a crash there is no owner.

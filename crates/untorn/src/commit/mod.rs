@@ -28,7 +28,7 @@ mod temp_dir;
 
 pub use atomic_file::{AtomicFile, Owner, ReplaceOptions, Symlink};
 pub(crate) use atomic_file::{explain, keep_attributes};
-pub(crate) use claim::{Claim, LOCK, holder_in};
+pub(crate) use claim::{Claim, LOCK, claim_excludes, holder_in};
 pub use claim::{Holder, holder};
 pub(crate) use poison::Poison;
 pub(crate) use probe::is_network;
@@ -39,9 +39,9 @@ pub use replace::{create_new, create_new_with, replace, replace_with};
 pub use sweep::{SweepReport, sweep, sweep_with};
 pub(crate) use sweep::{sweep_dir, sweep_store};
 pub(crate) use temp::{Moved, Temp, is_temp_name, rename_to};
-pub(crate) use temp_dir::{TempDir, remove_tree};
 #[cfg(feature = "blake3")]
 pub(crate) use temp_dir::sync_staged;
+pub(crate) use temp_dir::{TempDir, remove_tree};
 
 /// Syncs a file's bytes and size. An error is final for the handle: the caller poisons it.
 pub(crate) fn sync_data(file: &dyn File, site: SyncSite) -> Result<()> {

@@ -68,14 +68,10 @@ pub enum SyncSite {
     ChunkCommit,
     /// The directory, after a chunked file got its name in it.
     ChunkCommitDir,
-    /// The part, after a failed sync of its bytes was noted in it.
-    ChunkTaint,
     /// The copy of bytes whose sync failed, before it takes their place.
     ChunkCopyFile,
     /// The part, after the copy took their place.
     ChunkCopyDir,
-    /// The directory, after a part was removed from it for good.
-    ChunkRemove,
     /// The content of a file that was filled in pieces, before it counts as committed.
     ResourceFile,
     /// The directory of such a file, before it counts as committed.
@@ -84,7 +80,7 @@ pub enum SyncSite {
 
 impl SyncSite {
     /// All sites that untorn itself uses, in the order of the enum.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 33] = [
         Self::ReplaceFile,
         Self::ReplaceDir,
         Self::PublishFile,
@@ -114,10 +110,8 @@ impl SyncSite {
         Self::ChunkForget,
         Self::ChunkCommit,
         Self::ChunkCommitDir,
-        Self::ChunkTaint,
         Self::ChunkCopyFile,
         Self::ChunkCopyDir,
-        Self::ChunkRemove,
         Self::ResourceFile,
         Self::ResourceDir,
     ];
@@ -155,10 +149,8 @@ impl SyncSite {
             Self::ChunkForget => "chunk-forget",
             Self::ChunkCommit => "chunk-commit",
             Self::ChunkCommitDir => "chunk-commit-dir",
-            Self::ChunkTaint => "chunk-taint",
             Self::ChunkCopyFile => "chunk-copy-file",
             Self::ChunkCopyDir => "chunk-copy-dir",
-            Self::ChunkRemove => "chunk-remove",
 
             Self::ResourceFile => "resource-file",
             Self::ResourceDir => "resource-dir",

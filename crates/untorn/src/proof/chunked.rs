@@ -1,6 +1,7 @@
 //! The chunked file under the explorer: a target, its part, and what is trusted of it.
 
 use std::fmt;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -77,14 +78,9 @@ fn open_at(path: &str, options: ChunkedOptions) -> crate::Result<File> {
     })
 }
 
-/// Which pieces are trusted, by their ranges.
-fn trusted(file: &File) -> [bool; 3] {
-    let ranges = file.trusted_ranges();
-    let has = |piece: usize| {
-        let piece = CUTS[piece]..CUTS[piece + 1];
-        ranges.iter().any(|range| range.start <= piece.start && piece.end <= range.end)
-    };
-    [has(0), has(1), has(2)]
+/// Which pieces are there: of a file that was just opened, those that were gone on with.
+fn kept(file: &File) -> [bool; 3] {
+    [0, 1, 2].map(|piece| file.contains_range(CUTS[piece]..CUTS[piece + 1]))
 }
 
 struct World {
@@ -94,6 +90,8 @@ struct World {
     /// What the handle has available.
     live: Pieces,
     disk: Disk,
+    /// Or this, after a failure of which nobody knows what it did.
+    or: Option<Disk>,
     promises: Promises,
 }
 
@@ -103,7 +101,8 @@ impl World {
         let disk = Disk::default();
         let entry = promises.issue(run, "empty", &disk);
         promises.ack(run, entry);
-        Self { generation: 1, durability, file: None, live: [None; 3], disk, promises }
+        let (file, live) = (None, [None; 3]);
+        Self { generation: 1, durability, file, live, disk, or: None, promises }
     }
 
     fn options(&self, run: &Run<Ledger>) -> ChunkedOptions {
@@ -155,9 +154,27 @@ impl World {
         let Some(disk) = both.iter().find(sees) else {
             return Err("the target is neither the old file nor the new one".into());
         };
-        self.disk = disk.clone();
+        let disk = disk.clone();
+        self.or = both.into_iter().find(|other| *other != disk && other.target == disk.target);
+        self.disk = disk;
         self.promises.issue(run, "looked", &self.disk);
         Ok(())
+    }
+
+    /// Which of the two states it is, by what is trusted.
+    fn decide(&mut self, file: &File) {
+        let found = kept(file);
+        let pieces = |disk: &Disk| {
+            let part = disk.part.filter(|(generation, _)| *generation == self.generation);
+            part.map_or([None; 3], |(_, pieces)| pieces)
+        };
+        let fits = |disk: &Disk| pieces(disk).map(|piece| piece.is_some()) == found;
+        if let Some(or) = self.or.take()
+            && fits(&or)
+            && !fits(&self.disk)
+        {
+            self.disk = or;
+        }
     }
 
     fn file(&mut self, run: &Run<Ledger>) -> Result<&File, Fail> {
@@ -175,7 +192,6 @@ impl World {
         if !same {
             next.part = None;
         }
-        let known = next.part.map_or([None; 3], |(_, pieces)| pieces);
         let sure = self.promises.all_kept();
         let opts = self.options(run);
         let opened = |world: &mut Self| {
@@ -187,15 +203,16 @@ impl World {
         } else {
             self.step(run, "open", next, opened)?;
         }
-        let Some(file) = &self.file else { return Err("it was just opened".into()) };
-        let found = trusted(file);
-        let buffered = self.durability == Durability::Buffered;
-        if sure && !buffered && found != known.map(|piece| piece.is_some()) {
+        let Some(file) = self.file.take() else { return Err("it was just opened".into()) };
+        self.decide(&file);
+        let file = &*self.file.insert(file);
+        let known = self.disk.part.map_or([None; 3], |(_, pieces)| pieces);
+        let found = kept(file);
+        if sure && found != known.map(|piece| piece.is_some()) {
             return Err(Fail::new(format!("known {known:?}, opened {found:?}")));
         }
         // What is not promised may be there or not.
-        let available = |piece: usize| file.contains_range(CUTS[piece]..CUTS[piece + 1]);
-        self.live = [0, 1, 2].map(|piece| known[piece].filter(|_| available(piece)));
+        self.live = [0, 1, 2].map(|piece| known[piece].filter(|_| found[piece]));
         if let Some((_, pieces)) = &mut self.disk.part {
             *pieces = self.live;
         }
@@ -225,9 +242,14 @@ impl World {
             None => Ok(()),
         };
         let mut next = self.disk.clone();
+        // What an unsynced life recorded is not trusted, and so not taken back: it counts as long as its checksum holds.
+        let range = CUTS[piece]..CUTS[piece + 1];
+        let covers = |trusted: &Range<u64>| trusted.start < range.end && range.start < trusted.end;
+        let trusted =
+            self.file.as_ref().is_some_and(|file| file.trusted_ranges().iter().any(covers));
         let lost = match &mut next.part {
-            Some((_, pieces)) => pieces[piece].take().is_some(),
-            None => false,
+            Some((_, pieces)) if trusted => pieces[piece].take().is_some(),
+            _ => false,
         };
         let written = if lost {
             self.live[piece] = None;
@@ -270,7 +292,9 @@ impl World {
         if !full {
             let Some(file) = &self.file else { return Ok(()) };
             return match file.commit_with(options.clone()) {
-                Err(e) if (e.kind(), e.outcome()) == (ErrorKind::Incomplete, Outcome::Unchanged) => {
+                Err(e)
+                    if (e.kind(), e.outcome()) == (ErrorKind::Incomplete, Outcome::Unchanged) =>
+                {
                     Ok(())
                 }
                 Err(e) => Err(e.into()),
@@ -347,8 +371,18 @@ impl World {
     }
 }
 
-/// Opens what is there, compares it with what may be, and goes on with it to the end.
+/// All that was recorded is there.
 fn check(after: &After<Ledger>) -> Result<(), Fail> {
+    check_found(after, false)
+}
+
+/// What was recorded and never synced may be gone, but what is there has its bytes.
+fn check_buffered(after: &After<Ledger>) -> Result<(), Fail> {
+    check_found(after, true)
+}
+
+/// Opens what is there, compares it with what may be, and goes on with it to the end.
+fn check_found(after: &After<Ledger>, less: bool) -> Result<(), Fail> {
     let (mut states, or_nothing) = candidates(after);
     if or_nothing {
         states.push(Arc::default());
@@ -363,7 +397,7 @@ fn check(after: &After<Ledger>) -> Result<(), Fail> {
         .or_else(|| states.iter().rev().find_map(|s| s.part.or(s.target)).map(|(g, _)| g))
         .unwrap_or(1);
     let file = open(options(after.fs(), generation))?;
-    let found = trusted(&file);
+    let found = kept(&file);
     let fits = |disk: &Disk| {
         let pieces = disk.part.filter(|(g, _)| *g == generation).map_or([None; 3], |(_, p)| p);
         let same = |piece: usize| match (pieces[piece], found[piece]) {
@@ -373,7 +407,7 @@ fn check(after: &After<Ledger>) -> Result<(), Fail> {
                 let mut read = vec![0; expected.len()];
                 file.read_at(CUTS[piece], &mut read).is_ok() && read == expected
             }
-            (Some(_), false) => false,
+            (Some(_), false) => less,
         };
         disk.target.and_then(whole) == target && (0..3).all(same)
     };
@@ -387,6 +421,7 @@ fn check(after: &After<Ledger>) -> Result<(), Fail> {
     // On from here: the rest is written, and the file committed.
     let mut pieces = state.part.filter(|(g, _)| *g == generation).map_or([None; 3], |(_, p)| p);
     for piece in 0..3 {
+        pieces[piece] = pieces[piece].filter(|_| found[piece]);
         if pieces[piece].is_none() {
             let version = after.next();
             file.write_at(CUTS[piece], &bytes(generation, piece, version))?;
@@ -455,11 +490,60 @@ fn sequences(task: Task<'_>) -> Result<Report, Box<Violation>> {
         .map_err(Box::new)
 }
 
+fn buffered(task: Task<'_>) -> Result<Report, Box<Violation>> {
+    let states = task.states;
+    task.explorer(check_buffered)
+        .prepare(|sim| drop(sim.make_dirs("/data")))
+        .start("empty", |run| Ok(World::new(run, Durability::Buffered)))
+        .start("half trusted, and synced", |run| {
+            let mut world = World::new(run, Durability::Synced);
+            world.write(run, 0)?;
+            world.checkpoint(run)?;
+            world.file = None;
+            world.durability = Durability::Buffered;
+            Ok(world)
+        })
+        .op("write 0", |run, world: &mut World| world.write(run, 0))
+        .op("write 1", |run, world| world.write(run, 1))
+        .op("checkpoint", |run, world| world.checkpoint(run))
+        .op("drop and open", |run, world| world.reopen(run))
+        .op("go on synced", |run, world| {
+            world.durability = Durability::Synced;
+            world.reopen(run)
+        })
+        .sequences(4)
+        .states_per_point(24, 4)
+        .nested(1)
+        .nested_budget(states / 4)
+        .try_explore()
+        .map_err(Box::new)
+}
+
 fn faults(task: Task<'_>) -> Result<Report, Box<Violation>> {
     explorer(task)
         .fault_sequences(2)
         .states_per_point(8, 2)
         .faults(FaultKind::ERRORS)
+        .try_explore()
+        .map_err(Box::new)
+}
+
+/// What a failed sync of the bytes leaves is copied before it is gone on with.
+fn failed_syncs(task: Task<'_>) -> Result<Report, Box<Violation>> {
+    task.explorer(check)
+        .prepare(|sim| drop(sim.make_dirs("/data")))
+        .start("half trusted, and more written", |run| {
+            let mut world = World::new(run, Durability::Synced);
+            world.write(run, 0)?;
+            world.checkpoint(run)?;
+            world.write(run, 1)?;
+            Ok(world)
+        })
+        .op("checkpoint", |run, world| world.checkpoint(run))
+        .op("write 2", |run, world: &mut World| world.write(run, 2))
+        .fault_sequences(3)
+        .states_per_point(8, 2)
+        .faults(&[FaultKind::Io])
         .try_explore()
         .map_err(Box::new)
 }
@@ -475,6 +559,16 @@ pub(super) fn parts() -> Vec<Part> {
             name: "chunked_a_fault_at_every_call",
             what: "calls that fail, each in every way, then power cuts and kills",
             run: faults,
+        },
+        Part {
+            name: "chunked_buffered_then_synced",
+            what: "the same where nothing was synced at first",
+            run: buffered,
+        },
+        Part {
+            name: "chunked_failed_syncs",
+            what: "calls that fail with an error of the disk, and what is gone on with then",
+            run: failed_syncs,
         },
     ]
 }

@@ -259,7 +259,8 @@ pub(super) fn parts() -> Vec<Part> {
             run: faults,
         },
     ];
+    let parts = parts.into_iter().chain(super::resource::parts());
     #[cfg(feature = "blake3")]
-    let parts = parts.into_iter().chain(super::artifact::parts());
-    parts.into_iter().collect()
+    let parts = parts.chain(super::artifact::parts());
+    parts.collect()
 }

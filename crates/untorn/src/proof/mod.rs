@@ -17,6 +17,7 @@ mod chunked;
 mod file;
 mod journal;
 mod log;
+mod resource;
 mod shape;
 mod snapshot;
 
@@ -185,8 +186,9 @@ pub const fn notices(site: SyncSite) -> (Store, usize) {
         | SyncSite::PublishFile
         | SyncSite::PublishDir => (Store::File, 0),
         SyncSite::ArtifactFile | SyncSite::ArtifactDir | SyncSite::ArtifactParent => {
-            (Store::File, 3)
+            (Store::File, 4)
         }
+        SyncSite::ResourceFile | SyncSite::ResourceDir => (Store::File, 3),
         SyncSite::QuarantineFile | SyncSite::QuarantineDir => (Store::Log, 2),
         SyncSite::JournalFile
         | SyncSite::SnapshotFile
@@ -197,12 +199,9 @@ pub const fn notices(site: SyncSite) -> (Store, usize) {
         | SyncSite::ChunkMetaDir
         | SyncSite::ChunkForget
         | SyncSite::ChunkCommit
-        | SyncSite::ChunkCommitDir
-        | SyncSite::ChunkRemove => (Store::Chunked, 0),
-        SyncSite::ChunkPart
-        | SyncSite::ChunkTaint
-        | SyncSite::ChunkCopyFile
-        | SyncSite::ChunkCopyDir => (Store::Chunked, 1),
+        | SyncSite::ChunkCommitDir => (Store::Chunked, 0),
+        SyncSite::ChunkPart => (Store::Chunked, 1),
+        SyncSite::ChunkCopyFile | SyncSite::ChunkCopyDir => (Store::Chunked, 3),
         _ => (Store::Log, 0),
     }
 }

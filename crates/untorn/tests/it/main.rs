@@ -6,6 +6,7 @@ mod aio;
 mod alloc;
 #[cfg(test)]
 mod chunked_failures;
+#[cfg(test)]
 mod codec;
 #[cfg(test)]
 mod journal;
@@ -19,7 +20,6 @@ mod proof;
 mod resource;
 #[cfg(test)]
 mod seam;
-
 #[cfg(test)]
 mod sim;
 #[cfg(test)]

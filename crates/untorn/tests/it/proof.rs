@@ -47,6 +47,11 @@ fn file_a_fault_at_every_call() {
 }
 
 #[test]
+fn resource_all_sequences() {
+    check(Store::File, 3, 20_000);
+}
+
+#[test]
 fn journal_all_sequences() {
     check(Store::Journal, 0, 400_000);
 }
@@ -72,20 +77,30 @@ fn chunked_all_sequences() {
 }
 
 #[test]
+fn chunked_buffered_then_synced() {
+    check(Store::Chunked, 2, 100_000);
+}
+
+#[test]
+fn chunked_failed_syncs() {
+    check(Store::Chunked, 3, 20_000);
+}
+
+#[test]
 fn chunked_a_fault_at_every_call() {
-    check(Store::Chunked, 1, 60_000);
+    check(Store::Chunked, 1, 20_000);
 }
 
 #[test]
 #[cfg(feature = "blake3")]
 fn file_directories_published_whole() {
-    check(Store::File, 3, 60_000);
+    check(Store::File, 4, 60_000);
 }
 
 #[test]
 #[cfg(feature = "blake3")]
 fn file_directories_a_fault_at_every_call() {
-    check(Store::File, 4, 20_000);
+    check(Store::File, 5, 20_000);
 }
 
 #[test]
