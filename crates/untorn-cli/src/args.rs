@@ -1,9 +1,12 @@
 //! The command line: every command, its options, its help with examples and exit codes.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+
+use crate::fetch::{ChunkCommand, Fetch};
 
 const EXITS: &str = "Exit codes of all commands:
    0 ok                      5 recovered, but records were lost
@@ -52,6 +55,9 @@ pub(crate) enum Command {
     Verify(Verify),
     Recover(Recover),
     Convert(Convert),
+    Fetch(Box<Fetch>),
+    #[command(subcommand)]
+    Chunk(ChunkCommand),
     Sweep(Sweep),
     Who(Who),
     Probe(Probe),
@@ -260,15 +266,20 @@ pub(crate) struct Convert {
 #[derive(Debug, Args)]
 #[command(
     after_long_help = "Only temporaries of untorn whose writer is dead; those of the living and files of others stay.
+So do parts that a fetch could go on with: they are listed, and removed only if --older-than says so.
 
-Example:
+Examples:
   untorn sweep /etc/myapp
+  untorn sweep --older-than 30d models
 
 Exit codes: 0 swept, or nothing to do; 3 no such directory; 74 the system refused."
 )]
 pub(crate) struct Sweep {
     /// The directory; what is below it is not touched
     pub(crate) dir: PathBuf,
+    /// Also parts that could be gone on with, if nothing changed in them for so long, such as 12h, 30d
+    #[arg(long, value_name = "TIME", value_parser = age)]
+    pub(crate) older_than: Option<Duration>,
 }
 
 /// Say which process holds a store
@@ -703,6 +714,16 @@ fn seq_range(text: &str) -> Result<(u64, u64), String> {
         Some((Ok(first), Ok(last))) if first <= last => Ok((first, last)),
         _ => Err("not a range of numbers such as 51200..53000".to_owned()),
     }
+}
+
+/// `12h` or `30d`.
+fn age(text: &str) -> Result<Duration, String> {
+    let unit = |end: char, seconds: u64| text.strip_suffix(end).map(|digits| (digits, seconds));
+    let parsed = unit('h', 3600).or_else(|| unit('d', 86_400)).and_then(|(digits, seconds)| {
+        let all = digits.bytes().all(|byte| byte.is_ascii_digit());
+        digits.parse::<u64>().ok().filter(|_| all)?.checked_mul(seconds)
+    });
+    parsed.map(Duration::from_secs).ok_or_else(|| "not a time such as 12h or 30d".to_owned())
 }
 
 pub(crate) fn octal(text: &str) -> Result<u32, String> {

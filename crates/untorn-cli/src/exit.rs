@@ -84,6 +84,18 @@ impl Failure {
         Self::new(kind, path, format!("cannot {doing}: {error}"))
     }
 
+    /// An error of the library in words of the command's own, and with the exit code that it documents.
+    pub(crate) fn told(error: &Error, message: String, exit: u8) -> Self {
+        Self::Told(Box::new(Told {
+            kind: format!("{:?}", error.kind()),
+            path: error.path().map(Path::to_path_buf),
+            offset: error.offset(),
+            outcome: name_of(error.outcome()),
+            message,
+            exit,
+        }))
+    }
+
     /// The same with words before it, such as what was done before it failed.
     #[must_use]
     pub(crate) fn after(self, words: &str) -> Self {
@@ -99,6 +111,14 @@ impl Failure {
     /// Whether what was read was overtaken meanwhile.
     pub(crate) fn is_stale(&self) -> bool {
         matches!(self, Self::Told(told) if told.kind == "Stale")
+    }
+
+    /// The code that it ends with.
+    pub(crate) fn exit(&self) -> u8 {
+        match self {
+            Self::Quiet(code) => *code,
+            Self::Told(told) => told.exit,
+        }
     }
 
     /// Tells it, and returns the exit code.

@@ -12,7 +12,6 @@ use untorn::ErrorKind;
 mod args;
 mod cmd;
 mod exit;
-#[cfg_attr(not(test), expect(dead_code, reason = "the command that uses it comes with the store"))]
 mod fetch;
 mod input;
 mod out;

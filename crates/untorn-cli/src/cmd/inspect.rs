@@ -97,6 +97,9 @@ struct Entry {
 
 pub(crate) fn inspect(path: &Path, out: &mut Out) -> Result<u8> {
     let stat = fs::metadata(path).map_err(|e| Failure::io("look at", path, e))?;
+    if let Some(target) = super::part::target(path) {
+        return super::chunk::status(&target, out);
+    }
     if stat.is_dir() && super::journal::is_journal(path) {
         return super::journal::stats(path, out);
     }

@@ -11,15 +11,18 @@ use crate::out::Out;
 mod append;
 mod bench;
 mod cat;
+mod chunk;
 mod convert;
 mod file;
 mod inspect;
 mod journal;
 mod json;
+mod part;
 mod recover;
 mod segments;
 mod snap;
 mod store;
+mod sweep;
 
 pub(crate) use bench::{Scratch, zero_fill};
 
@@ -34,7 +37,9 @@ pub(crate) fn run(command: Command, out: &mut Out) -> Result<u8> {
         Command::Verify(args) => store::verify(&args.path, out),
         Command::Recover(args) => recover::recover(&args, out),
         Command::Convert(args) => convert::convert(&args, out),
-        Command::Sweep(args) => store::sweep(&args.dir, out),
+        Command::Fetch(args) => crate::fetch::run(&args, out),
+        Command::Chunk(command) => chunk::run(&command, out),
+        Command::Sweep(args) => sweep::sweep(&args, out),
         Command::Who(args) => store::who(&args.path, out),
         Command::Probe(args) => store::probe(&args.dir, out),
         Command::Log(LogCommand::Append(args)) => append::append(&args, out),

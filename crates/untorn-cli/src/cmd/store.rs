@@ -1,4 +1,4 @@
-//! Commands that work on any store: `verify`, `sweep`, `who`, `probe`; and `log truncate`.
+//! Commands that work on any store: `verify`, `who`, `probe`; and `log truncate`.
 
 use std::path::{Path, PathBuf};
 
@@ -48,6 +48,9 @@ struct Verified {
 pub(crate) fn verify(path: &Path, out: &mut Out) -> Result<u8> {
     if super::snap::looks_like_one(path) {
         return super::snap::verify(path, super::snap::VERSION, out);
+    }
+    if let Some(target) = super::part::target(path) {
+        return super::chunk::verify(&target, out);
     }
     refuse_file(path, "it is a plain file, which has nothing in it to verify it by")?;
     if is_artifact(path) {
@@ -124,29 +127,6 @@ fn refuse_file(path: &Path, what: &str) -> Result<()> {
     }
 }
 
-pub(crate) fn sweep(dir: &Path, out: &mut Out) -> Result<u8> {
-    #[derive(Serialize)]
-    struct Swept<'a> {
-        removed: &'a [PathBuf],
-        busy: &'a [PathBuf],
-    }
-    let report = untorn::sweep(dir)?;
-    if out.json() {
-        out.value(&Swept { removed: &report.removed, busy: &report.busy })?;
-        return Ok(code::OK);
-    }
-    for path in &report.removed {
-        out.line(format_args!("removed {}", path.display()))?;
-    }
-    for path in &report.busy {
-        out.note(format_args!("left {}: its writer lives", path.display()));
-    }
-    if report.removed.is_empty() && report.busy.is_empty() {
-        out.note(format_args!("nothing to sweep in {}", dir.display()));
-    }
-    Ok(code::OK)
-}
-
 /// Who holds a store, as far as it can be told.
 #[derive(Serialize)]
 pub(super) struct Held {
@@ -175,7 +155,7 @@ impl Held {
     }
 }
 
-fn ago(since: u64) -> String {
+pub(super) fn ago(since: u64) -> String {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let seconds = now.map_or(0, |now| now.as_secs().saturating_sub(since));
     match seconds {

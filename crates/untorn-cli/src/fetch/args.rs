@@ -22,12 +22,13 @@ While it fills, others may read: `untorn chunk cat --follow FILE`.
 
 Examples:
   untorn fetch https://h/model.gguf model.gguf -j4 --sum sha256:9f2c..
-  untorn fetch https://h/film.mkv film.mkv --limit-rate 2M & untorn chunk cat --follow film.mkv | mpv -
+  untorn fetch https://h/film.mkv film.mkv --checkpoint 4M & untorn chunk cat --follow film.mkv | mpv -
   untorn fetch https://h/backup.tar - --sum blake3:64d1.. | tar x
 
-Exit codes: 0 FILE is whole and durable, or was; 3 there is no such file on the server; 4 the digest does not match;
-11 another process fills it (--wait follows it); 12 the remote file changed, or FILE exists (--no-clobber);
-74 the network or the disk; 1 refused, or interrupted: what came in is kept."
+Exit codes: 0 FILE is whole and durable; 3 there is no such file on the server, or no such directory here; 4 the
+digest does not match; 10 FILE.part is not ours; 11 another process fills it (--wait waits for it); 12 the remote
+file changed, or FILE exists (--no-clobber) or is a directory; 74 the network or the disk; 1 refused, or
+interrupted: what came in is kept."
 )]
 #[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]
 pub(crate) struct Fetch {
@@ -125,13 +126,16 @@ Exit codes: 0 they are there; 3 there is nothing; 12 its writer is gone, or the 
     },
     /// Print the bytes of a file, also while it fills
     #[command(
-        after_long_help = "Stops at the first missing byte; with --follow it waits there, and goes on to the end.
+        after_long_help = "Stops at the first missing byte; with --follow it waits there, goes on to the end, and ends with 0 only when the file
+is committed. It shows what is durable: a fetch with a small --checkpoint shows it sooner. With --follow a fetch may
+begin up to 10 s later.
 
 Examples:
   untorn chunk cat --follow film.mkv | mpv -
   untorn chunk cat model.gguf --range 0..64 | xxd
 
-Exit codes: 0 printed; 3 there is nothing; 12 bytes are missing; 4 damage; 74 a read failed."
+Exit codes: 0 printed; 3 there is nothing; 12 bytes are missing, and with --follow nobody brings them; 4 damage;
+74 a read failed; 1 interrupted."
     )]
     Cat {
         /// The file
@@ -166,11 +170,21 @@ Exit codes: 0 nothing was damaged; 5 it was, and is forgotten; 3 there is nothin
     /// Drop what came in of a file that was never finished
     #[command(after_long_help = "FILE itself stays as it is.
 
-Example:
-  untorn chunk abandon model.gguf
+Says first what would be lost, and does nothing without --yes.
 
-Exit codes: 0 dropped; 3 there is nothing; 10 FILE.part is not ours; 11 another process fills it.")]
-    Abandon(ChunkFile),
+Examples:
+  untorn chunk abandon model.gguf
+  untorn chunk abandon model.gguf --yes
+
+Exit codes: 0 dropped, or told what would be; 3 there is nothing; 10 FILE.part is not ours; 11 another process
+fills it.")]
+    Abandon {
+        /// The file
+        file: PathBuf,
+        /// Do it, not only say it
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 #[derive(Debug, Args)]

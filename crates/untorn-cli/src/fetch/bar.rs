@@ -63,6 +63,19 @@ impl Shown<'_> {
         }
     }
 
+    /// Only where in the file bytes are.
+    pub(crate) fn picture(&self, width: usize) -> String {
+        let lens = self.present.iter().map(|range| range.end.saturating_sub(range.start));
+        let have = lens.fold(0, u64::saturating_add);
+        match self.total {
+            Some(total) => {
+                let cells = self.cells(width.min(WIDEST), total);
+                format!("{} [{cells}] {}", shortened(self.name, NAME), percent(have, total))
+            }
+            None => format!("{} {}", shortened(self.name, NAME), size(have)),
+        }
+    }
+
     /// `#`: all bytes of the cell are there; `:`: some are coming in; `.`: some are missing.
     fn cells(&self, count: usize, total: u64) -> String {
         let edge = |at: usize| {

@@ -168,6 +168,24 @@ impl HttpSource {
         self.agent.clone().shutdown();
     }
 
+    /// The first fetch will begin at `at`, or nothing is missing: a first answer that it cannot use ends here.
+    pub(crate) fn expect_at(&self, at: Option<u64>) {
+        let mut state = lock(&self.state);
+        if state.parked.as_ref().is_some_and(|parked| Some(parked.at()) != at) {
+            state.parked = None;
+        }
+    }
+
+    /// Waits so long, or until it is cancelled.
+    pub(crate) fn rest(&self, time: Duration) {
+        self.stop.wait(time);
+    }
+
+    /// The URL as it may be shown.
+    pub(crate) fn shown(&self) -> String {
+        self.remote.shown()
+    }
+
     /// What is being fetched, without what came in already.
     pub(crate) fn in_flight(&self) -> Vec<Range<u64>> {
         self.flights.ranges()

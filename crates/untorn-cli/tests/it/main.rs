@@ -5,7 +5,11 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 #[cfg(test)]
+mod chunk;
+#[cfg(test)]
 mod convert;
+#[cfg(test)]
+mod fetch;
 #[cfg(test)]
 mod files;
 #[cfg(test)]
@@ -14,6 +18,9 @@ mod journals;
 mod logs;
 #[cfg(test)]
 mod prove;
+#[cfg(test)]
+#[expect(dead_code, reason = "the unit tests of the source use the rest of it")]
+mod range_server;
 #[cfg(test)]
 mod snap;
 
@@ -106,7 +113,7 @@ impl Drop for Mounted<'_> {
     }
 }
 
-const COMMANDS: [&[&str]; 31] = [
+const COMMANDS: [&[&str]; 40] = [
     &[],
     &["put"],
     &["get"],
@@ -114,6 +121,15 @@ const COMMANDS: [&[&str]; 31] = [
     &["verify"],
     &["recover"],
     &["convert"],
+    &["fetch"],
+    &["chunk"],
+    &["chunk", "status"],
+    &["chunk", "map"],
+    &["chunk", "wait"],
+    &["chunk", "cat"],
+    &["chunk", "verify"],
+    &["chunk", "repair"],
+    &["chunk", "abandon"],
     &["sweep"],
     &["who"],
     &["probe"],
@@ -167,6 +183,11 @@ fn a_wrong_argument_is_usage() {
     check(dir.path(), &["recover", "x", "--accept-loss", "1..9"], 2);
     check(dir.path(), &["journal", "checkpoint", "x"], 2);
     check(dir.path(), &["journal", "tail", "x", "--from", "1", "-n", "2"], 2);
+    check(dir.path(), &["fetch", "ftp://h/f", "f", "--json"], 2);
+    check(dir.path(), &["fetch", "http://h/f", "f", "--sum", "sha256:00"], 2);
+    check(dir.path(), &["fetch", "http://h/f", "-", "--restart", "--json"], 2);
+    check(dir.path(), &["chunk", "wait", "x", "--range", "5..5"], 2);
+    check(dir.path(), &["sweep", "x", "--older-than", "30"], 2);
     check(dir.path(), &["prove", "--without-sync", "no-such-site", "--json"], 2);
     check(dir.path(), &["prove", "--store", "no-such-store", "--json"], 2);
 }
@@ -181,6 +202,13 @@ fn what_is_not_there_is_not_found() {
         &["verify", "x"],
         &["recover", "x"],
         &["recover", "x", "--salvage", "y"],
+        &["chunk", "status", "x"],
+        &["chunk", "map", "x"],
+        &["chunk", "wait", "x"],
+        &["chunk", "cat", "x"],
+        &["chunk", "verify", "x"],
+        &["chunk", "repair", "x"],
+        &["chunk", "abandon", "x", "--yes"],
         &["sweep", "x"],
         &["who", "x"],
         &["probe", "x"],

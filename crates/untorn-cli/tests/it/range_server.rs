@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-const CONNECTIONS: usize = 64;
+const CONNECTIONS: usize = 256;
 /// No connection waits longer for its client.
 const SILENCE: Duration = Duration::from_secs(20);
 
@@ -310,7 +310,8 @@ impl Shared {
             Some(Fault::Total(words)) => total.clone_from(words),
             _ => {}
         }
-        let body = content.get(index(range.start)..index(range.end)).unwrap().to_vec();
+        // Not copied: it may be a large one.
+        let body = content.get(index(range.start)..index(range.end)).unwrap();
         let mut length = body.len().to_string();
         let mut words = format!("bytes {}-{}/{total}", range.start, range.end.saturating_sub(1));
         let mut cut = usize::MAX;
@@ -345,11 +346,14 @@ impl Shared {
         }
         head.push_str("\r\n");
         stream.write_all(head.as_bytes())?;
-        let body = [body, vec![b'!'; extra]].concat();
-        let whole =
-            body.len() <= cut || (behaviour.chunked && matches!(fault, Some(Fault::Fewer(_))));
+        let extra = vec![b'!'; extra];
+        let total = body.len() + extra.len();
+        let whole = total <= cut || (behaviour.chunked && matches!(fault, Some(Fault::Fewer(_))));
+        let cut = cut.min(total);
+        let of_file = body.get(..cut.min(body.len())).unwrap();
+        let behind = extra.get(..cut - of_file.len()).unwrap();
         let (size, pause) = behaviour.slow.unwrap_or((64 << 10, Duration::ZERO));
-        for piece in body.get(..cut.min(body.len())).unwrap().chunks(size.max(1)) {
+        for piece in of_file.chunks(size.max(1)).chain(behind.chunks(size.max(1))) {
             if behaviour.chunked {
                 write!(stream, "{:x}\r\n", piece.len())?;
             }
