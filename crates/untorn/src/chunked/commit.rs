@@ -46,7 +46,7 @@ impl<R: ResourceExt> Inner<R> {
             Begun::On(on) => on,
             Begun::Done(report) => return Ok(report),
         };
-        let done = on.sync().and_then(|()| on.rename()).and_then(|()| on.sync_parent());
+        let done = on.sync().and_then(|()| on.give_name()).and_then(|()| on.sync_parent());
         match done {
             Ok(()) => on.finish(None),
             Err(error) => on.give_up(error),
@@ -241,7 +241,7 @@ impl<R: ResourceExt> Committing<'_, R> {
         Ok(())
     }
 
-    fn rename(&self) -> Result<()> {
+    fn give_name(&self) -> Result<()> {
         let mode = match self.inner.options.if_exists {
             IfExists::Replace => Rename::Replace,
             IfExists::NoClobber => Rename::NoReplace,
@@ -347,7 +347,7 @@ pub fn commit_many<R: ResourceExt>(
     let begun = files.into_iter().map(|(file, options)| file.inner.begin_commit(&options));
     let mut all: Vec<Result<Begun<'_, R>>> = begun.collect();
     each(&mut all, Committing::sync);
-    each(&mut all, |on| on.rename());
+    each(&mut all, |on| on.give_name());
     sync_parents(&mut all);
     let finish = |one: Result<Begun<'_, R>>| match one? {
         Begun::Done(report) => Ok(report),

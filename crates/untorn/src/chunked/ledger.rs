@@ -354,6 +354,9 @@ fn extent(start: u64, piece: &Piece) -> Option<Extent> {
 #[expect(clippy::arithmetic_side_effects, reason = "sums of a test")]
 mod tests {
     use super::*;
+    use crate::chunked::format::Change;
+    use crate::chunked::trust::{Bounds, Trust};
+    use crate::log::Piece as Record;
 
     const CHUNK: u64 = 4096;
 
@@ -397,28 +400,28 @@ mod tests {
             };
             let mut disk = vec![0; 4 * 4096];
             let mut ledger = Ledger::new(CHUNK);
-            let mut map = super::super::trust::Trust::default();
-            let bounds = super::super::trust::Bounds { chunk: CHUNK, end: 4 * CHUNK };
+            let mut map = Trust::default();
+            let bounds = Bounds { chunk: CHUNK, end: 4 * CHUNK };
             for _ in 0..draw(30) {
                 let start = draw(4 * CHUNK - 1);
                 let end = (start + 1 + draw(3000)).min(4 * CHUNK);
                 let lost = ledger.trusted_in(&(start..end));
                 if !lost.is_empty() {
-                    let record = super::super::format::Change::Retract(lost.clone()).encode();
-                    map.take(crate::log::Piece::Change(&record), bounds).unwrap();
+                    let record = Change::Retract(lost.clone()).encode();
+                    map.take(Record::Change(&record), bounds).unwrap();
                     ledger.distrust(&lost);
                 }
                 let fill = draw(256).to_le_bytes()[0];
                 write(&mut ledger, &mut disk, start..end, fill);
                 if draw(4) == 0 {
                     let records = checkpoint(&mut ledger, &disk);
-                    let record = super::super::format::Change::Cover(records).encode();
-                    map.take(crate::log::Piece::Change(&record), bounds).unwrap();
+                    let record = Change::Cover(records).encode();
+                    map.take(Record::Change(&record), bounds).unwrap();
                 }
             }
             let records = checkpoint(&mut ledger, &disk);
-            let record = super::super::format::Change::Cover(records).encode();
-            map.take(crate::log::Piece::Change(&record), bounds).unwrap();
+            let record = Change::Cover(records).encode();
+            map.take(Record::Change(&record), bounds).unwrap();
             let trusted = map.into_extents();
             assert_eq!(trusted, ledger.trusted_extents());
             for extent in &trusted {

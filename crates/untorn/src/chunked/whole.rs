@@ -9,7 +9,8 @@ use arc_swap::ArcSwap;
 
 use super::inner::Factory;
 use super::{OpenIntent, ResourceExt, ResourceStatus, StorageResult, WaitOutcome};
-use crate::{Error, ErrorKind, ReplaceOptions, Result};
+use crate::commit::ReplaceOptions;
+use crate::{Error, ErrorKind, Result};
 
 /// A resource whose whole content is replaced at once, as [`untorn::replace`](crate::replace) does; read as any resource.
 ///
