@@ -30,11 +30,6 @@ pub(super) fn target(path: &Path) -> Option<PathBuf> {
     Some(path.with_file_name(name))
 }
 
-/// Whether a later owner could go on with it.
-pub(super) fn is_resumable(path: &Path) -> bool {
-    head(&path.join("meta")).is_some_and(|meta| meta.starts_with(MAGIC))
-}
-
 fn head(path: &Path) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path).ok()?.take(META_MAX).read_to_end(&mut bytes).ok()?;

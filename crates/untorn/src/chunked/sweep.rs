@@ -1,14 +1,15 @@
 //! Takes away the parts in a directory that nobody can go on with.
 
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::format::{Meta, Parsed};
-use super::part::{Part, open_part, refuse_foreign};
-use crate::commit::Place;
-use crate::fs::{Fs, Kind, OsFs};
+use super::format::Parsed;
+use super::part::{DATA, Part, open_part, read_meta, refuse_foreign};
+use crate::commit::{Place, holder_in};
+use crate::fs::{Dir, Fs, Kind, OsFs};
 use crate::{Error, ErrorKind, Result};
 
 /// What a sweep of parts found.
@@ -24,7 +25,8 @@ pub struct PartSweep {
 }
 
 /// Removes the parts in the directory `path` that dead owners left and nobody can go on with: nothing in them is trusted, or the
-/// file was committed. One with trusted bytes is removed only if it was begun longer than `older_than` ago. What is not a part of
+/// file was committed. One with trusted bytes is removed only if its last owner
+/// claimed it longer than `older_than` ago. What is not a part of
 /// ours is never touched.
 ///
 /// # Durability
@@ -59,12 +61,23 @@ pub fn sweep_parts_with(
         }
         let at = Place { dir: Arc::clone(&dir), name };
         let is_dir = dir.stat(&at.name).is_ok_and(|stat| stat.kind == Kind::Dir);
-        if !is_dir || open_part(&at).and_then(|part| refuse_foreign(&at, &*part)).is_err() {
+        let Some(part) = is_dir.then(|| open_part(&at)).and_then(Result::ok) else { continue };
+        if refuse_foreign(&at, &*part).is_err() {
             continue;
         }
         let path = at.path();
+        let holder = holder_in(&*part)?;
+        let since =
+            holder.as_ref().map_or(Duration::ZERO, |holder| Duration::from_secs(holder.since));
+        let old = older_than.is_some_and(|limit| fs.now().saturating_sub(since) >= limit);
+        // What stays is not claimed: a claim would make it young again.
+        if !old && resumes(&at, &*part)? {
+            let busy = holder.is_some_and(|holder| holder.alive == Some(true));
+            if busy { &mut report.busy } else { &mut report.kept }.push(path);
+            continue;
+        }
         match Part::claim_at(fs, &at) {
-            Ok(Some(part)) if goes(&part, older_than)? => {
+            Ok(Some(part)) if old || !resumes(&at, &*part.dir)? => {
                 part.remove()?;
                 report.removed.push(path);
             }
@@ -78,18 +91,10 @@ pub fn sweep_parts_with(
     Ok(report)
 }
 
-/// Whether nobody can go on with it, or nobody has for so long.
-fn goes(part: &Part, older_than: Option<Duration>) -> Result<bool> {
-    let (Some(Parsed::Valid(meta)), Some(data)) = (part.meta()?, part.data()?) else {
-        return Ok(true);
-    };
-    let name = std::ffi::OsString::from_vec(meta.name.clone());
-    let fail = |e| Error::system("look at", data.path(), e);
-    let stat = data.stat().map_err(fail)?;
-    let finished = part.at.dir.stat(&name).is_ok_and(|target| target.same_inode(&stat));
-    Ok(finished || older_than.is_some_and(|limit| age(part, &meta) > limit))
-}
-
-fn age(part: &Part, meta: &Meta) -> Duration {
-    part.fs.now().saturating_sub(Duration::from_millis(meta.created_ms))
+/// Whether somebody can go on with it.
+fn resumes(at: &Place, part: &dyn Dir) -> Result<bool> {
+    let Some(Parsed::Valid(meta)) = read_meta(part)? else { return Ok(false) };
+    let Ok(data) = part.stat(OsStr::new(DATA)) else { return Ok(false) };
+    let target = at.dir.stat(OsStr::from_bytes(&meta.name));
+    Ok(!target.is_ok_and(|target| target.same_inode(&data)))
 }
