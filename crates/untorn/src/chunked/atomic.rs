@@ -193,7 +193,7 @@ impl<R: ResourceExt> AtomicChunked<R> {
     /// [`IfExists::NoClobber`]; `Unsupported` where the target cannot be renamed over; `NoSpace`, `Io`; `Poisoned`.
     #[expect(clippy::needless_pass_by_value, reason = "options are handed over")]
     pub fn commit_with(&self, options: CommitOptions) -> StorageResult<CommitReport> {
-        self.inner.commit(&options)
+        self.inner.told(self.inner.commit(&options))
     }
 
     /// Makes all completed writes durable and trusted, so that a later owner goes on with them; how many bytes are trusted then.
@@ -209,7 +209,7 @@ impl<R: ResourceExt> AtomicChunked<R> {
     /// `Precondition` without an identity; `NoSpace`, and it may be tried again; `Io` with `Unknown`, and it is poisoned;
     /// `Closed`, `Failed`, `Cancelled`, `Poisoned`.
     pub fn checkpoint(&self) -> StorageResult<u64> {
-        self.inner.checkpoint()
+        self.inner.told(self.inner.checkpoint())
     }
 
     /// Makes a checkpoint and lets the part go, for a later owner to go on with.
@@ -217,7 +217,7 @@ impl<R: ResourceExt> AtomicChunked<R> {
     /// # Errors
     /// As [`checkpoint`](Self::checkpoint); what was trusted before is kept in any case.
     pub fn suspend(self) -> StorageResult<()> {
-        self.inner.checkpoint()?;
+        self.checkpoint()?;
         self.inner.presence.fail("its writer suspended it".to_owned());
         drop(self.inner.home().take());
         Ok(())
@@ -325,8 +325,9 @@ impl<R: ResourceExt> AtomicChunked<R> {
 
     /// Gives up without a reason: who waits, and all later calls, get `Cancelled`. The part is kept.
     pub fn cancel(&self) {
-        self.inner.presence.cancel();
-        self.inner.tell(|observer| observer.on_fail());
+        if self.inner.presence.cancel() {
+            self.inner.tell(|observer| observer.on_fail());
+        }
     }
 
     /// What it did since it was opened, and how it stands.
@@ -506,7 +507,7 @@ impl<R: ResourceExt> ResourceExt for AtomicChunked<R> {
     /// [`checkpoint`](Self::checkpoint), and an error of that is its error though the bytes are available. Bytes that are trusted
     /// already are first taken back, with one sync.
     fn write_at(&self, offset: u64, data: &[u8]) -> StorageResult<()> {
-        self.inner.write(offset, data)
+        self.inner.told(self.inner.write(offset, data))
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> StorageResult<usize> {
@@ -522,8 +523,8 @@ impl<R: ResourceExt> ResourceExt for AtomicChunked<R> {
         if self.inner.presence.len().is_some() || self.inner.presence.coverage().end() > 0 {
             self.inner.reactivate(false)?;
         }
-        self.inner.write(0, data)?;
-        self.inner.commit(&CommitOptions::new().final_len(data.len() as u64)).map(drop)
+        self.write_at(0, data)?;
+        self.commit_with(CommitOptions::new().final_len(data.len() as u64)).map(drop)
     }
 
     fn wait_range(&self, range: Range<u64>) -> StorageResult<WaitOutcome> {
@@ -539,17 +540,15 @@ impl<R: ResourceExt> ResourceExt for AtomicChunked<R> {
     }
 
     fn commit(&self, final_len: Option<u64>) -> StorageResult<()> {
-        self.inner.commit(&CommitOptions { final_len, ..CommitOptions::new() }).map(drop)
+        self.commit_with(CommitOptions { final_len, ..CommitOptions::new() }).map(drop)
     }
 
     /// Gives up: who waits gets `Failed` with this reason; the part is let go, and stays or goes as the options say.
     fn fail(&self, reason: String) {
-        if !self.inner.presence.is_active() {
-            return;
+        if self.inner.presence.fail(reason) {
+            self.inner.tell(|observer| observer.on_fail());
+            self.inner.release();
         }
-        self.inner.presence.fail(reason);
-        self.inner.tell(|observer| observer.on_fail());
-        self.inner.release();
     }
 
     /// Committed or failed: claims the part again. After a commit the old bytes are copied into it and available; the target
@@ -573,7 +572,7 @@ impl<R: ResourceExt> ResourceExt for AtomicChunked<R> {
     /// As [`checkpoint`](Self::checkpoint) where something can be resumed; else syncs the bytes.
     fn sync(&self) -> StorageResult<()> {
         if self.inner.keeps_account() {
-            return self.inner.checkpoint().map(drop);
+            return self.checkpoint().map(drop);
         }
         self.inner.resource.load().sync()
     }

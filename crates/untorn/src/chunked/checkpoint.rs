@@ -22,6 +22,9 @@ use crate::{Durability, Error, ErrorKind, OnDamage, Result, commit};
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 
+/// Whether anything was trusted anew, and how many bytes are trusted.
+type Settled = (bool, Result<u64>);
+
 /// Bytes that are read at once.
 const BLOCK: usize = 1 << 20;
 
@@ -37,10 +40,11 @@ impl<R: ResourceExt> Inner<R> {
             let what = "nothing is known by which the bytes could be known again; open it with an identity, or with Resume::Always";
             return Err(Error::new(ErrorKind::Precondition, "checkpoint", &self.canonical, what));
         }
-        match self.home().as_mut() {
+        let settled = match self.home().as_mut() {
             Some(home) => self.settle(home),
-            None => Err(self.no_part("checkpoint")),
-        }
+            None => (false, Err(self.no_part("checkpoint"))),
+        };
+        self.tell_settled(settled)
     }
 
     /// Makes a checkpoint if so much was written since the last one. One at a time: who finds one running goes on.
@@ -50,24 +54,30 @@ impl<R: ResourceExt> Inner<R> {
             return Ok(());
         }
         let Ok(mut home) = self.home.try_lock() else { return Ok(()) };
-        match home.as_mut() {
-            Some(home) if self.ledger().dirty() >= window => self.settle(home).map(drop),
-            _ => Ok(()),
-        }
+        let settled = match home.as_mut() {
+            Some(home) if self.ledger().dirty() >= window => self.settle(home),
+            _ => return Ok(()),
+        };
+        drop(home);
+        self.tell_settled(settled).map(drop)
     }
 
-    fn settle(&self, home: &mut Home) -> Result<u64> {
+    /// Tells the observers, now that `home` is let go.
+    fn tell_settled(&self, (new, settled): Settled) -> Result<u64> {
+        if let (true, Ok(trusted)) = (new, &settled) {
+            self.tell(|observer| observer.on_checkpoint(*trusted));
+        }
+        settled
+    }
+
+    fn settle(&self, home: &mut Home) -> Settled {
         let taken = self.ledger().take();
         let done = if taken.is_empty() { Ok(()) } else { self.record(home, &taken) };
         if let Err(error) = done {
             self.ledger().give_back(&taken);
-            return Err(error);
+            return (false, Err(error));
         }
-        let trusted = self.ledger().trusted();
-        if !taken.is_empty() {
-            self.tell(|observer| observer.on_checkpoint(trusted));
-        }
-        Ok(trusted)
+        (!taken.is_empty(), Ok(self.ledger().trusted()))
     }
 
     fn record(&self, home: &mut Home, taken: &[Taken]) -> Result<()> {

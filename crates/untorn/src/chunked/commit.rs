@@ -341,10 +341,11 @@ impl<R: ResourceExt> Committing<'_, R> {
 ///
 /// # Cost
 /// One sync for each file and one for each directory; and one for each file of which checkpoints were made.
+#[expect(clippy::needless_pass_by_value, reason = "options are handed over")]
 pub fn commit_many<R: ResourceExt>(
     files: Vec<(&AtomicChunked<R>, CommitOptions)>,
 ) -> Vec<StorageResult<CommitReport>> {
-    let begun = files.into_iter().map(|(file, options)| file.inner.begin_commit(&options));
+    let begun = files.iter().map(|(file, options)| file.inner.begin_commit(options));
     let mut all: Vec<Result<Begun<'_, R>>> = begun.collect();
     each(&mut all, Committing::sync);
     each(&mut all, |on| on.give_name());
@@ -353,7 +354,8 @@ pub fn commit_many<R: ResourceExt>(
         Begun::Done(report) => Ok(report),
         Begun::On(on) => on.finish(None),
     };
-    all.into_iter().map(finish).collect()
+    let finished = all.into_iter().map(finish);
+    finished.zip(&files).map(|(answer, (file, _))| file.inner.told(answer)).collect()
 }
 
 /// Takes a step with all that are still on their way; who fails is not any more.

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use arc_swap::ArcSwap;
@@ -43,6 +43,7 @@ pub(super) struct Inner<R> {
     pub(super) counts: Counts,
     observers: RwLock<Vec<Arc<dyn AvailabilityObserver>>>,
     observed: AtomicBool,
+    poison_told: AtomicBool,
 }
 
 /// A claimed part.
@@ -85,6 +86,7 @@ impl<R: ResourceExt> Inner<R> {
             counts: Counts::default(),
             observers: RwLock::new(Vec::new()),
             observed: AtomicBool::new(false),
+            poison_told: AtomicBool::new(false),
         }
     }
 
@@ -114,6 +116,15 @@ impl<R: ResourceExt> Inner<R> {
                 tell(&*observer);
             }
         }
+    }
+
+    /// Passes on what a call answered, and tells the observers once if it was poisoned meanwhile. No lock is held here.
+    pub(super) fn told<T>(&self, answer: Result<T>) -> Result<T> {
+        let poisoned = || matches!(self.presence.refuse_end("look at"), Err(e) if e.kind() == ErrorKind::Poisoned);
+        if answer.is_err() && poisoned() && !self.poison_told.swap(true, AcqRel) {
+            self.tell(|observer| observer.on_fail());
+        }
+        answer
     }
 
     pub(super) fn write(&self, offset: u64, data: &[u8]) -> Result<()> {
@@ -187,7 +198,6 @@ impl<R: ResourceExt> Inner<R> {
             drop(home.part.dir.open(TAINT.as_ref(), How::Create(0o600)));
         }
         self.presence.poison(Arc::clone(&error));
-        self.tell(|observer| observer.on_fail());
         Error::share(&error)
     }
 

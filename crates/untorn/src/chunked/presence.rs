@@ -264,34 +264,37 @@ impl Presence {
         }
     }
 
-    /// Active becomes failed, after a commit that runs; all who wait are woken. Waits for the writes in flight.
-    pub(super) fn fail(&self, reason: String) {
+    /// Active becomes failed, after a commit that runs; all who wait are woken. Waits for the writes in flight. Whether it was
+    /// active.
+    pub(super) fn fail(&self, reason: String) -> bool {
         let mut ends = self.lock();
         while self.state() == State::Committing {
             ends = self.wait_for_bell(ends);
         }
         if self.state() != State::Active {
-            return;
+            return false;
         }
         ends.reason = reason;
         self.set(State::Failed);
         self.waiters.wake_all();
         drop(self.wait_for_writes(ends));
+        true
     }
 
-    /// Active becomes cancelled, and all who wait are woken. During a commit: if it fails.
-    pub(super) fn cancel(&self) {
+    /// Active becomes cancelled, and all who wait are woken. During a commit: if it fails. Whether it is cancelled now.
+    pub(super) fn cancel(&self) -> bool {
         let mut ends = self.lock();
         match self.state() {
             State::Active => self.set(State::Cancelled),
             State::Committing => {
                 ends.cancelled = true;
-                return;
+                return false;
             }
-            _ => return,
+            _ => return false,
         }
         drop(ends);
         self.waiters.wake_all();
+        true
     }
 
     /// A sync failed: nothing is believed any more.
@@ -869,8 +872,8 @@ mod tests {
     fn every_end_wakes_who_waits() {
         type End = fn(&Presence);
         let ends: [(End, ErrorKind); 3] = [
-            (|p| p.fail("off".to_owned()), ErrorKind::Failed),
-            (Presence::cancel, ErrorKind::Cancelled),
+            (|p| assert!(p.fail("off".to_owned())), ErrorKind::Failed),
+            (|p| assert!(p.cancel()), ErrorKind::Cancelled),
             (
                 |p| p.poison(Arc::new(Error::new(ErrorKind::Io, "sync", Path::new("p"), ""))),
                 ErrorKind::Poisoned,

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -727,4 +727,61 @@ fn a_sweep_takes_what_nobody_can_go_on_with() {
     assert_eq!((report.removed, report.kept.len()), (vec![path("kept.part")], 0));
     assert_eq!(names(dir.path()), ["busy.part", "novel.part", "photos.part"]);
     drop(busy);
+}
+
+/// Calls the file that it observes, as it may.
+#[derive(Default)]
+struct Caller {
+    file: OnceLock<Weak<File>>,
+    checkpoints: AtomicU32,
+    failures: AtomicU32,
+}
+
+impl Caller {
+    fn call(&self) {
+        let file = self.file.get().and_then(Weak::upgrade).unwrap();
+        drop((file.stats(), file.ranges(), file.checkpoint()));
+    }
+}
+
+impl AvailabilityObserver for Caller {
+    fn on_write(&self, _range: std::ops::Range<u64>) {
+        self.call();
+    }
+
+    fn on_checkpoint(&self, _trusted: u64) {
+        self.checkpoints.fetch_add(1, SeqCst);
+        self.call();
+    }
+
+    fn on_commit(&self, _len: u64) {
+        self.call();
+    }
+
+    fn on_fail(&self) {
+        self.failures.fetch_add(1, SeqCst);
+        self.call();
+    }
+}
+
+#[test]
+fn an_observer_may_call_the_file() {
+    let sim = sim();
+    let observed = |len| {
+        let file = Arc::new(simulated(&sim, tagged(len)).unwrap());
+        let caller = Arc::new(Caller::default());
+        caller.file.set(Arc::downgrade(&file)).unwrap();
+        file.observe(Arc::clone(&caller) as _);
+        (file, caller)
+    };
+    let (file, caller) = observed(8192);
+    file.write_at(0, &[1; 8192]).unwrap();
+    assert_eq!(caller.checkpoints.load(SeqCst), 1);
+    file.commit(None).unwrap();
+    drop(file);
+    let (file, caller) = observed(8192);
+    sim.inject(Fault::new(FaultKind::Io).on(CallKind::SyncData).on_path("/data/a.part/data"));
+    file.write_at(0, &[1; 8192]).unwrap();
+    file.write_at(0, &[1; 8192]).unwrap_err();
+    assert_eq!((caller.checkpoints.load(SeqCst), caller.failures.load(SeqCst)), (0, 1));
 }
