@@ -785,3 +785,35 @@ fn an_observer_may_call_the_file() {
     file.write_at(0, &[1; 8192]).unwrap_err();
     assert_eq!((caller.checkpoints.load(SeqCst), caller.failures.load(SeqCst)), (0, 1));
 }
+
+/// (21) Where locks exclude nobody after all, the last look before the rename does.
+#[test]
+fn a_part_that_somebody_else_has_claimed_is_not_published() {
+    let dir = dir();
+    let path = dir.path().join("a");
+    let part = part_of(&path);
+    let begin = || {
+        let file = open(&path).unwrap();
+        file.write_at(0, b"ours").unwrap();
+        file
+    };
+    let refused = |file: File| {
+        let error = file.commit(None).unwrap_err();
+        assert_eq!((error.kind(), error.outcome()), (ErrorKind::Precondition, Outcome::Unchanged));
+        assert!(!path.exists());
+        drop(file);
+        fs::remove_dir_all(&part).unwrap_or_default();
+    };
+    // Its text is another one; it is another file; the bytes are.
+    let file = begin();
+    fs::write(part.join("LOCK"), b"untorn-part 1\ntoken 7\n").unwrap();
+    refused(file);
+    let file = begin();
+    fs::copy(part.join("LOCK"), part.join("meta")).unwrap();
+    fs::rename(part.join("meta"), part.join("LOCK")).unwrap();
+    refused(file);
+    let file = begin();
+    fs::remove_file(part.join("data")).unwrap();
+    fs::write(part.join("data"), b"theirs").unwrap();
+    refused(file);
+}
