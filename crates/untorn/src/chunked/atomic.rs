@@ -592,3 +592,52 @@ impl<R: ResourceExt> fmt::Debug for AtomicChunked<R> {
             .finish_non_exhaustive()
     }
 }
+
+/// The door of `aio`: reads what is there, and waits without a thread. Does not keep the writer.
+#[cfg(feature = "tokio")]
+pub(crate) struct Tasks<R: ResourceExt>(Arc<Inner<R>>);
+
+/// A task in the list of those who wait, for one range. Dropped, it is out of it.
+#[cfg(feature = "tokio")]
+#[derive(Debug, Default)]
+pub(crate) struct Waiting(Option<super::presence::Registration>);
+
+#[cfg(feature = "tokio")]
+impl<R: ResourceExt> AtomicChunked<R> {
+    pub(crate) fn tasks(&self) -> Tasks<R> {
+        Tasks(Arc::clone(&self.inner))
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl<R: ResourceExt> Tasks<R> {
+    /// As [`wait_range`](ResourceExt::wait_range), for a task. Another range begins with another `waiting`.
+    pub(crate) fn poll_wait(
+        &self,
+        range: &Range<u64>,
+        waiting: &mut Waiting,
+        waker: &std::task::Waker,
+    ) -> std::task::Poll<Result<WaitOutcome>> {
+        self.0.presence.poll_wait(range, &mut waiting.0, waker)
+    }
+
+    pub(crate) fn read_available(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
+        self.0.read_available(offset, buf)
+    }
+
+    /// The length, if it is known.
+    pub(crate) fn known_len(&self) -> Option<u64> {
+        Filling::known_len(&*self.0)
+    }
+
+    pub(crate) fn reader(&self) -> ChunkReader<R> {
+        ChunkReader::new(Arc::clone(&self.0))
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl<R: ResourceExt> Clone for Tasks<R> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
