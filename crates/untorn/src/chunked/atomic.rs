@@ -366,9 +366,12 @@ impl<R: ResourceExt> Inner<R> {
     }
 
     pub(super) fn read_into(&self, buf: &mut Vec<u8>) -> Result<usize> {
+        self.presence.refuse("read")?;
         let Some(len) = self.presence.len().or_else(|| self.presence.expected_len()) else {
-            let what = "its length is not known yet";
-            return Err(Error::new(ErrorKind::Incomplete, "read", &self.canonical, what));
+            // Its length is not known yet: more may come.
+            let max = self.presence.max_len();
+            let gap = self.presence.next_gap(0, max).unwrap_or(max..max);
+            return Err(self.presence.incomplete("read", gap));
         };
         let too_large = || {
             let what = format!("its {len} bytes do not fit into memory");
@@ -514,13 +517,21 @@ impl<R: ResourceExt> ResourceExt for AtomicChunked<R> {
         self.inner.read_into(buf)
     }
 
-    /// Replaces the whole content, durably: of an active file too, whatever was written to it.
+    /// Replaces the whole content, durably: of an active file too, whatever was written to it. One that failed, and data of
+    /// another length than the expected one, are refused, and nothing changes.
     fn write_all(&self, data: &[u8]) -> StorageResult<()> {
+        self.inner.presence.refuse("write")?;
+        let len = data.len() as u64;
+        if let Some(expected) = self.expected_len().filter(|expected| *expected != len) {
+            let what = format!("its length is known to be {expected}, not {len}");
+            let path = self.canonical_path();
+            return Err(Error::new(ErrorKind::Precondition, "write", path, what));
+        }
         if self.inner.presence.len().is_some() || self.inner.presence.coverage().end() > 0 {
             self.inner.reactivate(false)?;
         }
         self.inner.write(0, data)?;
-        self.inner.commit(&CommitOptions::new().final_len(data.len() as u64)).map(drop)
+        self.inner.commit(&CommitOptions::new().final_len(len)).map(drop)
     }
 
     fn wait_range(&self, range: Range<u64>) -> StorageResult<WaitOutcome> {
