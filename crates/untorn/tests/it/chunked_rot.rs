@@ -170,7 +170,7 @@ fn rot(one_of: usize) -> Answers {
     let mut case = 0_usize;
     let mut chosen = || {
         case += 1;
-        case % one_of == 0
+        case.is_multiple_of(one_of)
     };
     for (path, bytes) in files(&whole) {
         let name = path.strip_prefix("/dir/file.part").unwrap().display().to_string();
