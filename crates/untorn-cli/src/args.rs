@@ -668,7 +668,7 @@ pub(crate) struct Prove {
     #[arg(default_value = ".")]
     pub(crate) dir: PathBuf,
     /// Only this store: log, file, snapshot, journal
-    #[arg(long = "store", value_name = "NAME", value_parser = ["log", "file", "snapshot", "journal"])]
+    #[arg(long = "store", value_name = "NAME", value_parser = ["log", "file", "snapshot", "journal", "chunked"])]
     pub(crate) stores: Vec<String>,
     /// How many SIGKILLs
     #[arg(long, value_name = "N")]

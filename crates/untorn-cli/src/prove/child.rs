@@ -34,6 +34,7 @@ pub(crate) fn run(args: &ProveChild) -> Result<u8> {
         "log" => log(args),
         "snapshot" => snapshots(args),
         "journal" => super::child_journal::run(args),
+        "chunked" => super::child_chunked::run(args),
         _ => files(args),
     };
     writing.map(|()| code::OK)
@@ -41,7 +42,12 @@ pub(crate) fn run(args: &ProveChild) -> Result<u8> {
 
 /// Says what was acknowledged; false if nobody listens any more.
 pub(super) fn tell(writer: u32, counter: u64, seq: u64) -> bool {
-    let line = format!("a {writer} {counter} {seq}\n");
+    say('a', writer, counter, seq)
+}
+
+/// As [`tell`], with another letter: see [`Ack`](super::kill::Ack).
+pub(super) fn say(kind: char, writer: u32, counter: u64, seq: u64) -> bool {
+    let line = format!("{kind} {writer} {counter} {seq}\n");
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush()).is_ok()
 }

@@ -1,5 +1,7 @@
 //! Content that says what it is: derived from seed, round, writer and counter, so that whoever finds it can tell whether it is whole.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 /// Splitmix: small, seeded, good enough to choose moments and bytes.
@@ -74,6 +76,36 @@ pub(super) fn file(seed: u64, key: Key) -> Vec<u8> {
         _ => rng.below(4 << 10),
     };
     fill(seed, key, rng, len)
+}
+
+/// Bytes of a piece of the chunked file; the last one is shorter.
+const PIECE: u64 = 32 << 10;
+/// Pieces of the chunked file.
+pub(super) const PIECES: u32 = 80;
+/// Bytes of the chunked file.
+pub(super) const PIECES_LEN: u64 = PIECE * 79 + 20_001;
+
+/// Where a piece of the chunked file stands.
+pub(super) fn piece_range(piece: u32) -> Range<u64> {
+    let start = u64::from(piece) * PIECE;
+    start..(start + PIECE).min(PIECES_LEN.max(start))
+}
+
+/// The first half of a piece of the chunked file; the second one begins where it ends.
+pub(super) fn half(piece: u32) -> Range<u64> {
+    let Range { start, end } = piece_range(piece);
+    start..(start + PIECE / 2).min(end)
+}
+
+/// What stands in a piece of the chunked file: `counter` is its generation, `part` which piece it is, and `parts` the number of
+/// the write among those of its child.
+pub(super) fn piece(seed: u64, key: Key) -> Vec<u8> {
+    let mut rng = stream(seed, key);
+    for part in [key.part, key.parts] {
+        rng = Rng::new(rng.next() ^ u64::from(part));
+    }
+    let range = piece_range(key.part);
+    fill(seed, key, rng, (range.end - range.start).saturating_sub(HEAD as u64))
 }
 
 fn stream(seed: u64, key: Key) -> Rng {

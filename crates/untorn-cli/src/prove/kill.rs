@@ -17,12 +17,20 @@ use super::content::Rng;
 use crate::exit::{Failure, Result, code as exit_code};
 use crate::input;
 
-/// What a child said was acknowledged.
+/// What a child said, mostly: what was acknowledged.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ack {
+    /// The first letter of the line: `a` or a capital acknowledges; others are notes of what it does.
+    pub(super) kind: u8,
     pub(super) writer: u32,
     pub(super) counter: u64,
     pub(super) seq: u64,
+}
+
+impl Ack {
+    const fn acknowledges(&self) -> bool {
+        self.kind == b'a' || self.kind.is_ascii_uppercase()
+    }
 }
 
 /// What the kills of one store found.
@@ -127,9 +135,10 @@ pub(super) fn run(
             thread::sleep(Duration::from_millis(20));
         }
         let acks = child.kill(&mut found)?;
-        found.acknowledged += acks.len() as u64;
+        let acknowledged = acks.iter().filter(|ack| ack.acknowledges()).count() as u64;
+        found.acknowledged += acknowledged;
         found.kills += 1;
-        found.early_kills += u64::from(acks.is_empty());
+        found.early_kills += u64::from(acknowledged == 0);
         victim.check(round, &acks, &mut found)?;
         progress(&found);
         round += 1;
@@ -208,14 +217,19 @@ impl Writing {
 fn listen(stdout: impl std::io::Read, first: &Sender<()>) -> Vec<Ack> {
     let mut acks = Vec::new();
     for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+        let Some(&kind) = line.as_bytes().first() else { continue };
         let mut words = line.split(' ').skip(1);
         let mut number = || words.next()?.parse::<u64>().ok();
         let (Some(writer), Some(counter), Some(seq)) = (number(), number(), number()) else {
             continue;
         };
-        acks.push(Ack { writer: u32::try_from(writer).unwrap_or(u32::MAX), counter, seq });
-        // Nobody listens after the first.
-        let _told = first.send(()).is_ok();
+        let writer = u32::try_from(writer).unwrap_or(u32::MAX);
+        let ack = Ack { kind, writer, counter, seq };
+        acks.push(ack);
+        if ack.acknowledges() {
+            // Nobody listens after the first.
+            let _told = first.send(()).is_ok();
+        }
     }
     acks
 }

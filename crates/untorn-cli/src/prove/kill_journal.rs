@@ -186,7 +186,7 @@ mod tests {
         for (writer, counter) in [(0, 0), (1, 0), (0, 1)] {
             let key = Key { round: 0, writer, counter, part: 0, parts: 1 };
             let seq = journal.commit(content::record(7, key)).unwrap();
-            acks.push(Ack { writer, counter, seq });
+            acks.push(Ack { kind: b'a', writer, counter, seq });
         }
         (victim, acks)
     }
@@ -212,7 +212,7 @@ mod tests {
         };
         let afresh = |acks: &[Ack]| look(&mut JournalVictim::new(dir.path(), 7), 0, acks);
         // One event more than there is; one with another number.
-        acks.push(Ack { writer: 2, counter: 0, seq: 4 });
+        acks.push(Ack { kind: b'a', writer: 2, counter: 0, seq: 4 });
         assert_eq!(afresh(&acks).lost, 1);
         acks.pop();
         acks[0].seq = 2;

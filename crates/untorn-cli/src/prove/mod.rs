@@ -19,10 +19,13 @@ use crate::input;
 use crate::out::{Out, count, whole};
 
 mod child;
+mod child_chunked;
 mod child_journal;
+mod chunked_account;
 mod content;
 mod kept;
 mod kill;
+mod kill_chunked;
 mod kill_file;
 mod kill_journal;
 mod kill_log;
@@ -245,6 +248,7 @@ fn prove_all(args: &Prove, run: &Run, out: &Out) -> Result<Vec<Proven>> {
                 Store::File => speed::file(&run.dir, effort.turn)?,
                 Store::Snapshot => speed::snapshot(&run.dir, effort.turn)?,
                 Store::Journal => speed::journal(&run.dir, effort.turn)?,
+                Store::Chunked => speed::chunked(&run.dir, effort.turn)?,
                 _ => return Err(unknown(store)),
             };
             bar.finish_and_clear();
@@ -293,6 +297,10 @@ fn kill_store(store: Store, run: &Run, limits: Limits, live: &Live) -> Result<Fi
         }
         Store::Snapshot => {
             let mut victim = kill_snapshot::SnapshotVictim::new(&run.dir, run.seed)?;
+            kill::run(&mut victim, &run.dir, run.seed, limits, progress)
+        }
+        Store::Chunked => {
+            let mut victim = kill_chunked::ChunkedVictim::new(&run.dir, run.seed)?;
             kill::run(&mut victim, &run.dir, run.seed, limits, progress)
         }
         Store::Journal => {

@@ -158,18 +158,20 @@ fn matrix(page: &mut Page, run: &Run) {
         });
         row(page, run, "killed before its first acknowledgement", |p| {
             let within = match p.store {
-                Store::Log | Store::Journal => "mostly inside recovery",
+                Store::Log | Store::Journal | Store::Chunked => "mostly inside recovery",
                 _ => "",
             };
             Some((p.kills.early_kills, !p.kills.failed(), within.to_owned()))
         });
         row(page, run, "killed in the middle of a checkpoint", |p| match p.store {
-            Store::Journal => Some((p.kills.in_checkpoint, !p.kills.failed(), String::new())),
+            Store::Journal | Store::Chunked => {
+                Some((p.kills.in_checkpoint, !p.kills.failed(), String::new()))
+            }
             _ => None,
         });
         row(page, run, "owner stopped, another process tried to take its place", |p| {
             let refused = match p.store {
-                Store::Log | Store::Journal => "refused: Locked",
+                Store::Log | Store::Journal | Store::Chunked => "refused: Locked",
                 _ => "temporaries left alone",
             };
             Some((p.kills.refused, !p.kills.failed(), refused.to_owned()))
@@ -259,6 +261,7 @@ fn throughput(page: &mut Page, run: &Run) {
             Store::Log => ("append, 128 bytes", "write and fdatasync"),
             Store::Snapshot => ("snapshot, 4 KiB", "write, sync, rename, sync"),
             Store::Journal => ("update, 128 bytes", "write and fdatasync, four a sync"),
+            Store::Chunked => ("fill and commit, 1 MiB", "write, sync, rename, sync"),
             _ => ("replace, 4 KiB", "write, sync, rename, sync"),
         };
         page.add(&format!(

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use untorn::chunked::{AtomicChunked, ChunkedOptions, FileResource, Identity, ResourceExt as _};
 use untorn::codec::Raw;
 use untorn::journal::{Journal, JournalOptions, Machine};
 use untorn::log::{Log, LogOptions};
@@ -40,6 +41,9 @@ const RECORD: usize = 128;
 /// Header of a frame, prefix of a record, the record.
 const FRAME: usize = 48 + 4 + RECORD + 4;
 const FILE: usize = 4096;
+/// The chunked file, and what is written of it at once.
+const LARGE: usize = 1 << 20;
+const PIECE: usize = 64 << 10;
 
 /// Writes and syncs the same bytes again and again, into a file that was filled with zeros before.
 struct RawFile {
@@ -132,29 +136,44 @@ pub(super) fn journal(work: &Path, round: Duration) -> Result<Speed> {
 /// One writer that replaces a file of 4 KiB.
 pub(super) fn file(work: &Path, round: Duration) -> Result<Speed> {
     let bytes = [0x5a; FILE];
-    replacing(&work.join("speed-file"), round, |path| untorn::replace(path, &bytes))
+    replacing(&work.join("speed-file"), round, FILE, |path| untorn::replace(path, &bytes))
 }
 
 /// One writer that replaces a snapshot of 4 KiB.
 pub(super) fn snapshot(work: &Path, round: Duration) -> Result<Speed> {
     let bytes = vec![0x5a; FILE];
-    replacing(&work.join("speed-snapshot"), round, |path| {
+    replacing(&work.join("speed-snapshot"), round, FILE, |path| {
         let mut writer = SnapshotFsWriter::with(path, SnapshotOptions::with_codec(Raw))?;
         writer.write(&bytes)?;
         writer.close()
     })
 }
 
+/// One writer that fills a file of 1 MiB in pieces, the last one first, and commits it.
+pub(super) fn chunked(work: &Path, round: Duration) -> Result<Speed> {
+    let piece = vec![0x5a; PIECE];
+    replacing(&work.join("speed-chunked"), round, LARGE, |path| {
+        let options = ChunkedOptions::new().identity(Identity::new().len(LARGE as u64));
+        let open = |path: &Path, _| FileResource::open(path);
+        let file = AtomicChunked::open_with(path.to_path_buf(), options, open)?;
+        for at in (0..LARGE).step_by(PIECE).rev() {
+            file.write_at(at as u64, &piece)?;
+        }
+        file.commit(None)
+    })
+}
+
 fn replacing(
     dir: &Path,
     round: Duration,
+    len: usize,
     replace: impl Fn(&Path) -> Result<(), untorn::Error>,
 ) -> Result<Speed> {
     let fail = |e| Failure::io("write in", dir, e);
     fs::create_dir(dir).map_err(fail)?;
     let (ours, raw) = (dir.join("ours"), dir.join("raw"));
     let begun = dir.join("raw.begun");
-    let bytes = [0x5a; FILE];
+    let bytes = vec![0x5a; len];
     let replace_raw = || -> io::Result<()> {
         let mut file = OpenOptions::new().write(true).create_new(true).open(&begun)?;
         file.write_all(&bytes)?;

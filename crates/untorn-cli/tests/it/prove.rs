@@ -22,7 +22,7 @@ fn a_quick_run_finds_nothing_and_leaves_nothing() {
     );
     assert!(told["dir_fs"].is_string());
     let stores = told["stores"].as_array().unwrap();
-    assert_eq!(stores.len(), 4);
+    assert_eq!(stores.len(), 5);
     assert!(stores.iter().any(|store| store["store"] == "journal" && store["log_per_s"].is_u64()));
     for store in stores {
         assert_eq!(store["kills"], 6, "{store}");
@@ -39,6 +39,7 @@ fn a_quick_run_finds_nothing_and_leaves_nothing() {
     }
     let page = fs::read_to_string(dir.join("r.html")).unwrap();
     assert!(page.contains("Crash matrix") && page.contains("--seed 7"));
+    assert!(page.contains("fill and commit, 1 MiB"));
     assert!(!page.contains("http"), "nothing from the network");
     assert!(page.is_ascii());
     let names: Vec<_> =
@@ -73,4 +74,26 @@ fn a_missing_directory_sync_of_a_replace_is_found_in_the_one_store() {
     assert!(shown.contains("FAILED") && shown.contains("evidence: "), "{shown}");
     let told = complaint(dir.path(), &args, 4);
     assert!(told.contains("seed "), "{told}");
+}
+
+/// Many kills of the one store: most of them hit a fill, some a checkpoint, a commit or the recovery of the one before.
+#[test]
+fn a_chunked_file_is_killed_again_and_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["prove", "--store", "chunked", "--kills", "40", "--states", "50", "--quick"];
+    let told = check(dir.path(), &[&args[..], &["--json", "--seed", "5"]].concat(), 0);
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    let store = &told["stores"][0];
+    assert_eq!((&store["store"], &store["kills"]), (&"chunked".into(), &40.into()));
+    assert!(store["acknowledged"].as_u64().unwrap() > 0, "{store}");
+}
+
+#[test]
+fn a_chunked_file_without_a_sync_of_its_bytes_is_found_out() {
+    for site in ["chunk-data", "chunk-commit"] {
+        let dir = tempfile::tempdir().unwrap();
+        let args = ["prove", "--without-sync", site, "--store", "chunked", "--quick"];
+        let shown = check(dir.path(), &args, 4);
+        assert!(shown.contains("FAILED") && shown.contains("evidence: "), "{site}: {shown}");
+    }
 }

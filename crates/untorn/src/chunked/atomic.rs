@@ -370,9 +370,12 @@ impl<R: ResourceExt> Inner<R> {
     }
 
     pub(super) fn read_into(&self, buf: &mut Vec<u8>) -> Result<usize> {
+        self.presence.refuse("read")?;
         let Some(len) = self.presence.len().or_else(|| self.presence.expected_len()) else {
-            let what = "its length is not known yet";
-            return Err(Error::new(ErrorKind::Incomplete, "read", &self.canonical, what));
+            // Its length is not known yet: more may come.
+            let max = self.presence.max_len();
+            let gap = self.presence.next_gap(0, max).unwrap_or(max..max);
+            return Err(self.presence.incomplete("read", gap));
         };
         let too_large = || {
             let what = format!("its {len} bytes do not fit into memory");
@@ -518,13 +521,21 @@ impl<R: ResourceExt> ResourceExt for AtomicChunked<R> {
         self.inner.read_into(buf)
     }
 
-    /// Replaces the whole content, durably: of an active file too, whatever was written to it.
+    /// Replaces the whole content, durably: of an active file too, whatever was written to it. One that failed, and data of
+    /// another length than the expected one, are refused, and nothing changes.
     fn write_all(&self, data: &[u8]) -> StorageResult<()> {
+        self.inner.presence.refuse("write")?;
+        let len = data.len() as u64;
+        if let Some(expected) = self.expected_len().filter(|expected| *expected != len) {
+            let what = format!("its length is known to be {expected}, not {len}");
+            let path = self.canonical_path();
+            return Err(Error::new(ErrorKind::Precondition, "write", path, what));
+        }
         if self.inner.presence.len().is_some() || self.inner.presence.coverage().end() > 0 {
             self.inner.reactivate(false)?;
         }
         self.write_at(0, data)?;
-        self.commit_with(CommitOptions::new().final_len(data.len() as u64)).map(drop)
+        self.commit_with(CommitOptions::new().final_len(len)).map(drop)
     }
 
     fn wait_range(&self, range: Range<u64>) -> StorageResult<WaitOutcome> {
@@ -592,5 +603,54 @@ impl<R: ResourceExt> fmt::Debug for AtomicChunked<R> {
             .field("canonical", &self.inner.canonical)
             .field("status", &self.status())
             .finish_non_exhaustive()
+    }
+}
+
+/// The door of `aio`: reads what is there, and waits without a thread. Does not keep the writer.
+#[cfg(feature = "tokio")]
+pub(crate) struct Tasks<R: ResourceExt>(Arc<Inner<R>>);
+
+/// A task in the list of those who wait, for one range. Dropped, it is out of it.
+#[cfg(feature = "tokio")]
+#[derive(Debug, Default)]
+pub(crate) struct Waiting(Option<super::presence::Registration>);
+
+#[cfg(feature = "tokio")]
+impl<R: ResourceExt> AtomicChunked<R> {
+    pub(crate) fn tasks(&self) -> Tasks<R> {
+        Tasks(Arc::clone(&self.inner))
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl<R: ResourceExt> Tasks<R> {
+    /// As [`wait_range`](ResourceExt::wait_range), for a task. Another range begins with another `waiting`.
+    pub(crate) fn poll_wait(
+        &self,
+        range: &Range<u64>,
+        waiting: &mut Waiting,
+        waker: &std::task::Waker,
+    ) -> std::task::Poll<Result<WaitOutcome>> {
+        self.0.presence.poll_wait(range, &mut waiting.0, waker)
+    }
+
+    pub(crate) fn read_available(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
+        self.0.read_available(offset, buf)
+    }
+
+    /// The length, if it is known.
+    pub(crate) fn known_len(&self) -> Option<u64> {
+        Filling::known_len(&*self.0)
+    }
+
+    pub(crate) fn reader(&self) -> ChunkReader<R> {
+        ChunkReader::new(Arc::clone(&self.0))
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl<R: ResourceExt> Clone for Tasks<R> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
     }
 }

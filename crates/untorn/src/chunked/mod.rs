@@ -39,6 +39,8 @@ mod waiters;
 mod whole;
 
 pub use atomic::AtomicChunked;
+#[cfg(feature = "tokio")]
+pub(crate) use atomic::{Tasks, Waiting};
 pub use commit::commit_many;
 pub use cursor::ChunkCursor;
 pub use digest::Digest;

@@ -15,7 +15,7 @@
 //!   looks; whoever changes what he looks for takes `ends` before he rings.
 //! - P3 `final_len` is stored before the state says Committed; the reason of an end before the state says so.
 //! - P4 Every end of waiting other than by a write is `wake_all` after the state was stored.
-#![cfg_attr(not(test), expect(dead_code, reason = "used by AtomicChunked"))]
+#![cfg_attr(not(any(test, feature = "tokio")), expect(dead_code, reason = "tasks wait in `aio`"))]
 
 use std::fmt;
 use std::ops::Range;

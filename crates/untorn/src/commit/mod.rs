@@ -50,7 +50,6 @@ pub(crate) fn sync_data(file: &dyn File, site: SyncSite) -> Result<()> {
 }
 
 /// Syncs a file's bytes, size and attributes.
-#[cfg(feature = "blake3")]
 pub(crate) fn sync_file(file: &dyn File, site: SyncSite) -> Result<()> {
     file.sync(SyncWhat::All, site).map_err(|e| Error::system("sync", file.path(), e))
 }

@@ -7,6 +7,11 @@ mod alloc;
 #[cfg(test)]
 mod chunked_failures;
 #[cfg(test)]
+mod chunked_model;
+#[cfg(test)]
+#[cfg(feature = "blake3")]
+mod chunked_rot;
+#[cfg(test)]
 mod codec;
 #[cfg(test)]
 mod journal;
