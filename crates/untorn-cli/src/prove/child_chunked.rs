@@ -1,6 +1,6 @@
 //! The chunked file's part of the process that is killed: one file, filled by all threads in any order, again and again.
 //!
-//! It says what it does in lines of [`child`](super::child): `LETTER WRITER GENERATION NUMBER`. A note stands before the call
+//! It says what it does in lines of [`child`](mod@super::child): `LETTER WRITER GENERATION NUMBER`. A note stands before the call
 //! or after it; a capital acknowledges.
 //!
 //! | letter | what |

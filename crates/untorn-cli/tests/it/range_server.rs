@@ -153,7 +153,7 @@ impl RangeServer {
         self.shared.connections.lock().unwrap().len()
     }
 
-    /// Bytes of bodies.
+    /// Bytes of bodies, with those that are being sent.
     pub(crate) fn sent(&self) -> u64 {
         self.shared.sent.load(Ordering::SeqCst)
     }
@@ -357,8 +357,9 @@ impl Shared {
             if behaviour.chunked {
                 write!(stream, "{:x}\r\n", piece.len())?;
             }
-            stream.write_all(piece)?;
+            // Counted before: who has them must find them counted.
             self.sent.fetch_add(piece.len() as u64, Ordering::SeqCst);
+            stream.write_all(piece)?;
             if behaviour.chunked {
                 stream.write_all(b"\r\n")?;
             }

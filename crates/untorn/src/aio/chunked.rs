@@ -1,4 +1,4 @@
-//! Files that fill in pieces, awaited. See [`chunked`](crate::chunked).
+//! Files that fill in pieces, awaited. See [`chunked`].
 //!
 //! What writes or syncs runs on tokio's blocking pool. Who waits for bytes is a waker in the file's own list, beside the threads
 //! that wait, and holds no thread. Reads of what is there are done where they are polled, 64 KiB at a time.
@@ -25,7 +25,7 @@ use crate::{Error, ErrorKind, Result};
 const AT_ONCE: usize = 64 << 10;
 
 /// A file that fills in pieces, whose calls are awaited. Clones are the same file. See
-/// [`chunked::AtomicChunked`](crate::chunked::AtomicChunked).
+/// [`chunked::AtomicChunked`].
 ///
 /// A future that is dropped before it was polled does nothing. Afterwards what it began goes on: a commit runs to its end.
 ///
