@@ -35,19 +35,24 @@ pub fn run(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> {
         .collect::<Result<Vec<_>>>()?;
     let piece = pattern(PIECE as usize);
     std::thread::scope(|scope| {
-        for (file, &count) in ours.iter().zip(&counts) {
-            waiters(scope, count, move |range| drop(file.wait_range(range)))?;
-        }
-        for (file, &count) in theirs.iter().zip(&counts) {
-            waiters(scope, count, move |range| drop(file.wait_range(range)))?;
-        }
+        let all = ours.iter().zip(&counts).try_for_each(|(file, &count)| {
+            waiters(scope, count, move |range| drop(file.wait_range(range)))
+        });
+        let all = all.and_then(|()| {
+            theirs.iter().zip(&counts).try_for_each(|(file, &count)| {
+                waiters(scope, count, move |range| drop(file.wait_range(range)))
+            })
+        });
         // All of them sleep.
-        while ours.iter().map(|file| file.stats().waiters as u64).sum::<u64>() < counts.iter().sum()
+        while all.is_ok()
+            && ours.iter().map(|file| file.stats().waiters as u64).sum::<u64>()
+                < counts.iter().sum()
         {
             std::thread::sleep(Duration::from_millis(10));
         }
         std::thread::sleep(Duration::from_millis(200));
-        let measured = measure(args, &piece, &ours, &theirs);
+        let measured = all.and_then(|()| measure(args, &piece, &ours, &theirs));
+        // Else they would wait for ever.
         ours.iter().for_each(|file| file.cancel());
         cancel.cancel();
         show(&measured?, counts[2], report);
