@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use untorn::chunked::{
     AtomicChunked, CheckpointPolicy, ChunkedOptions, FileResource, Opened, PartView, ResourceExt,
@@ -38,7 +38,7 @@ pub fn run(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> {
         part.write_at(offset, &half)?;
     }
     part.suspend()?;
-    let map = path.with_extension(part_extension(&path)).join("map");
+    let map = part_of(&path).join("map");
     let (mut time, mut memory, mut reads) = (Pair::default(), Pair::default(), Pair::default());
     let mut view = Pair::default();
     for _ in 0..args.rounds {
@@ -72,9 +72,11 @@ pub fn run(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-fn part_extension(path: &Path) -> String {
-    let extension = path.extension().unwrap_or_default().to_string_lossy();
-    format!("{extension}.part")
+/// Where the file is as long as it is not whole.
+pub fn part_of(path: &Path) -> PathBuf {
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    PathBuf::from(part)
 }
 
 /// A file whose bytes stay as they are: zeros.

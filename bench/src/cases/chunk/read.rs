@@ -10,6 +10,7 @@ use kithara_platform::CancelToken;
 use memmap2::Mmap;
 use untorn::chunked::{ChunkedOptions, ResourceExt};
 
+use super::open::part_of;
 use crate::Result;
 use crate::args::Args;
 use crate::contestants::fill::{Job, identity, open_kithara, open_untorn};
@@ -56,19 +57,16 @@ pub fn committed(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<
 pub fn active(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> {
     let job = Job::in_order(LEN - MISSING, 64 << 10);
     let (ours, theirs) = (scratch.path("untorn"), scratch.path("kithara"));
-    let plain = scratch.path("plain");
     let file = open_untorn(&ours, ChunkedOptions::new().identity(identity(LEN)))?;
     let old = open_kithara(&theirs, Some(LEN), CancelToken::never())?;
-    let mut bytes = Vec::new();
     job.each(|offset, piece| {
-        bytes.extend_from_slice(piece);
         file.write_at(offset, piece)?;
         Ok(old.write_at(offset, piece)?)
     })?;
-    std::fs::write(&plain, &bytes)?;
-    drop(bytes);
-    // SAFETY: nobody writes to the file.
-    let map = unsafe { Mmap::map(&File::open(&plain)?)? };
+    // The very pages that ours are copied from: how a file was written decides how it lies in memory.
+    let data = part_of(&ours).join("data");
+    // SAFETY: nobody writes to the file any more.
+    let map = unsafe { Mmap::map(&File::open(data)?)? };
     let readers = Readers {
         map: &|offset, buf| copy(&map, offset, buf),
         ours: &|offset, buf| Ok(file.read_at(offset, buf)?),

@@ -1,15 +1,19 @@
 //! Writes of 64 KiB while others wait for bytes elsewhere in the file.
+//!
+//! It is one file all the time, and those who wait come and go: how its pages lie in memory decides more than they do.
 
-use std::thread::{Builder, Scope};
+use std::ops::Range;
+use std::thread::{Builder, Scope, sleep};
 use std::time::Duration;
 
 use kithara_platform::CancelToken;
-use untorn::chunked::{ChunkedOptions, ResourceExt};
+use kithara_storage::MmapDriver;
+use untorn::chunked::{AtomicChunked, Cancel, ChunkedOptions, FileResource, ResourceExt};
 
 use crate::Result;
 use crate::args::Args;
 use crate::contestants::fill::{open_kithara, open_untorn};
-use crate::measure::{Turn, alone, interleave};
+use crate::measure::alone;
 use crate::raw::pattern;
 use crate::report::{Pair, Report, Target};
 use crate::scratch::Scratch;
@@ -19,103 +23,137 @@ const PIECE: u64 = 64 << 10;
 const WRITTEN: u64 = 16 << 20;
 /// What is waited for begins here.
 const AWAITED: u64 = 1 << 30;
-const TURNS: usize = 8;
 const BATCH: u64 = 16;
+const FEW: u64 = 64;
 
 pub fn run(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> {
-    let counts = [0, 64, args.number(1000)];
-    let ours = counts
-        .map(|_| open_untorn(&scratch.path("untorn"), ChunkedOptions::new()))
-        .into_iter()
-        .collect::<Result<Vec<_>>>()?;
-    let cancel = CancelToken::root();
-    let theirs = counts[..2]
-        .iter()
-        .map(|_| open_kithara(&scratch.path("kithara"), Some(WRITTEN), cancel.clone()))
-        .collect::<Result<Vec<_>>>()?;
-    let piece = pattern(PIECE as usize);
-    std::thread::scope(|scope| {
-        let all = ours.iter().zip(&counts).try_for_each(|(file, &count)| {
-            waiters(scope, count, move |range| drop(file.wait_range(range)))
-        });
-        let all = all.and_then(|()| {
-            theirs.iter().zip(&counts).try_for_each(|(file, &count)| {
-                waiters(scope, count, move |range| drop(file.wait_range(range)))
-            })
-        });
-        // All of them sleep.
-        while all.is_ok()
-            && ours.iter().map(|file| file.stats().waiters as u64).sum::<u64>()
-                < counts.iter().sum()
-        {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        std::thread::sleep(Duration::from_millis(200));
-        let measured = all.and_then(|()| measure(args, &piece, &ours, &theirs));
-        // Else they would wait for ever.
-        ours.iter().for_each(|file| file.cancel());
-        cancel.cancel();
-        show(&measured?, counts[2], report);
-        Ok(())
-    })
-}
-
-type Ours = untorn::chunked::AtomicChunked<untorn::chunked::FileResource>;
-type Theirs = kithara_storage::AtomicChunked<kithara_storage::MmapDriver>;
-
-/// Microseconds of a write, by file and round.
-fn measure(args: &Args, piece: &[u8], ours: &[Ours], theirs: &[Theirs]) -> Result<Vec<Vec<f64>>> {
-    let mut rounds = Vec::new();
+    let many = args.number(1000).max(2 * FEW);
+    let file = open_untorn(&scratch.path("untorn"), ChunkedOptions::new())?;
+    let old = open_kithara(&scratch.path("kithara"), Some(WRITTEN), CancelToken::never())?;
+    let (mut few, mut more) = (Pair::default(), Pair::default());
+    let (mut theirs, mut beside) = (Pair::default(), Pair::default());
     for _ in 0..args.rounds {
-        let mut turns: Vec<Turn<'_>> = Vec::new();
-        for file in ours {
-            turns.push(turn(|offset| Ok(file.write_at(offset, piece)?)));
-        }
-        for file in theirs {
-            turns.push(turn(|offset| Ok(file.write_at(offset, piece)?)));
-        }
-        let laps = interleave(TURNS, args.time(40), &mut turns)?;
-        rounds.push(laps.iter().map(|lap| 1e6 / lap.rate()).collect());
+        let [none, some, all] = there_and_back(args, &file, many)?;
+        few.push(some, none);
+        more.push(all, none);
+        let [none, old_some, _] = there_and_back(args, &old, FEW)?;
+        theirs.push(old_some, none);
+        beside.push(some, old_some);
     }
-    Ok(rounds)
-}
-
-fn turn<'a>(write: impl Fn(u64) -> Result<()> + 'a) -> Turn<'a> {
-    let mut offset = 0;
-    Box::new(move |time| {
-        alone(time, BATCH, || {
-            for _ in 0..BATCH {
-                write(offset)?;
-                offset = (offset + PIECE) % WRITTEN;
-            }
-            Ok(())
-        })
-    })
-}
-
-fn waiters<'scope>(
-    scope: &'scope Scope<'scope, '_>,
-    count: u64,
-    wait: impl Fn(std::ops::Range<u64>) + Clone + Send + 'scope,
-) -> Result<()> {
-    for n in 0..count {
-        let wait = wait.clone();
-        let at = AWAITED + n * PIECE;
-        Builder::new().stack_size(64 << 10).spawn_scoped(scope, move || wait(at..at + PIECE))?;
-    }
+    let mut row = |what: &str, pair: &Pair, target| {
+        report.row("chunk-waiters", what, "us", pair, target);
+    };
+    row("write beside 64 waiters / 0", &few, Target::AtMost(1.1));
+    row(&format!("write beside {many} waiters / 0"), &more, Target::AtMost(1.2));
+    row("kithara: write beside 64 waiters / 0", &theirs, Target::None);
+    row("write beside 64 waiters / kithara's", &beside, Target::None);
     Ok(())
 }
 
-fn show(rounds: &[Vec<f64>], most: u64, report: &mut Report) {
-    let mut row = |what: &str, value: usize, beside: usize, target| {
-        let mut pair = Pair::default();
-        for round in rounds {
-            pair.push(round[value], round[beside]);
+/// What can be written to and waited for.
+trait Filling: Sync {
+    fn write(&self, offset: u64, piece: &[u8]) -> Result<()>;
+    fn wait(&self, range: Range<u64>, stop: &Stop);
+    /// How many wait, where it tells.
+    fn waiting(&self) -> Option<u64>;
+}
+
+/// Ends the waits of either.
+#[derive(Clone)]
+struct Stop(Cancel, CancelToken);
+
+impl Filling for AtomicChunked<FileResource> {
+    fn write(&self, offset: u64, piece: &[u8]) -> Result<()> {
+        Ok(self.write_at(offset, piece)?)
+    }
+
+    fn wait(&self, range: Range<u64>, stop: &Stop) {
+        drop(self.wait_range_cancel(range, &stop.0));
+    }
+
+    fn waiting(&self) -> Option<u64> {
+        Some(self.stats().waiters as u64)
+    }
+}
+
+impl Filling for kithara_storage::AtomicChunked<MmapDriver> {
+    fn write(&self, offset: u64, piece: &[u8]) -> Result<()> {
+        Ok(self.write_at(offset, piece)?)
+    }
+
+    fn wait(&self, range: Range<u64>, stop: &Stop) {
+        drop(self.wait_range_with_cancel(range, &stop.1));
+    }
+
+    fn waiting(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// Microseconds of a write beside nobody, a few and all: each on the way there and on the way back.
+fn there_and_back(args: &Args, file: &dyn Filling, all: u64) -> Result<[f64; 3]> {
+    std::thread::scope(|scope| {
+        let stops = [(); 2].map(|()| Stop(Cancel::new(), CancelToken::root()));
+        let end = |which: usize| {
+            stops[which].0.cancel();
+            stops[which].1.cancel();
+        };
+        let measure = || -> Result<[f64; 3]> {
+            let mut times = [micros(args, file)?, 0.0, 0.0];
+            begin(scope, file, 0..FEW, &stops[0])?;
+            times[1] = micros(args, file)?;
+            begin(scope, file, FEW..all, &stops[1])?;
+            times[2] = (micros(args, file)? + micros(args, file)?) / 2.0;
+            end(1);
+            settled(file, FEW);
+            times[1] = (times[1] + micros(args, file)?) / 2.0;
+            end(0);
+            settled(file, 0);
+            times[0] = (times[0] + micros(args, file)?) / 2.0;
+            Ok(times)
+        };
+        let measured = measure();
+        // Else somebody would wait for ever.
+        (0..2).for_each(end);
+        measured
+    })
+}
+
+/// Has a thread wait for each piece of a range.
+fn begin<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    file: &'scope dyn Filling,
+    range: Range<u64>,
+    stop: &Stop,
+) -> Result<()> {
+    let all = range.end;
+    for n in range {
+        let stop = stop.clone();
+        let at = AWAITED + n * PIECE;
+        let wait = move || file.wait(at..at + PIECE, &stop);
+        Builder::new().stack_size(64 << 10).spawn_scoped(scope, wait)?;
+    }
+    settled(file, all);
+    Ok(())
+}
+
+/// Until so many wait, and sleep.
+fn settled(file: &dyn Filling, count: u64) {
+    while file.waiting().is_some_and(|waiting| waiting != count) {
+        sleep(Duration::from_millis(1));
+    }
+    sleep(Duration::from_millis(100));
+}
+
+fn micros(args: &Args, file: &dyn Filling) -> Result<f64> {
+    let piece = pattern(PIECE as usize);
+    let mut offset = 0;
+    let lap = alone(args.time(200), BATCH, || {
+        for _ in 0..BATCH {
+            file.write(offset, &piece)?;
+            offset = (offset + PIECE) % WRITTEN;
         }
-        report.row("chunk-waiters", what, "us", &pair, target);
-    };
-    row("write beside 64 waiters / 0", 1, 0, Target::AtMost(1.1));
-    row(&format!("write beside {most} waiters / 0"), 2, 0, Target::AtMost(1.2));
-    row("kithara: write beside 64 waiters / 0", 4, 3, Target::None);
-    row("write beside 64 waiters / kithara's", 1, 4, Target::None);
+        Ok(())
+    })?;
+    Ok(1e6 / lap.rate())
 }
