@@ -19,14 +19,15 @@ use crate::scratch::Scratch;
 const FILES: u64 = 1000;
 const SIZE: usize = 64 << 10;
 const GROUP: usize = 64;
+const THREADS: usize = 8;
 
 pub fn run(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> {
     let job = Job::in_order(SIZE as u64, SIZE);
     let each: [&dyn Filler; 5] =
         [&Raw::Plain, &Untorn::WithoutMap, &Kithara::AsIs, &AtomicWriteFile, &Untorn::WithLen];
-    let ways = each.len() + 2;
+    let ways = each.len() + 3;
     let groups = args.number(FILES).div_ceil(GROUP as u64);
-    let mut pairs = [(); 7].map(|()| Pair::default());
+    let mut pairs = [(); 8].map(|()| Pair::default());
     for round in 0..args.rounds {
         let dirs: Vec<_> = (0..ways).map(|_| scratch.path("many")).collect();
         dirs.iter().try_for_each(fs::create_dir)?;
@@ -40,7 +41,7 @@ pub fn run(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> {
                 let (took, ()) = wall(|| match each.get(way) {
                     Some(filler) => (0..GROUP).try_for_each(|n| filler.fill(&path(n), &job)),
                     None if way == each.len() => together(&job, &dirs[way], group),
-                    None => together_raw(&job, &dirs[way], group),
+                    None => together_raw(&job, &dirs[way], group, way > each.len() + 1),
                 })?;
                 times[way] += took;
             }
@@ -50,8 +51,8 @@ pub fn run(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> {
         }
         let files = (groups * GROUP as u64) as f64;
         let per_file: Vec<f64> = times.iter().map(|time| time / files).collect();
-        let [raw, ours, kithara, awf, with_len, many, raw_many] = per_file[..] else {
-            return Err("there are seven ways".into());
+        let [raw, ours, kithara, awf, with_len, many, raw_many, raw_threads] = per_file[..] else {
+            return Err("there are eight ways".into());
         };
         pairs[0].push(ours, raw);
         pairs[1].push(with_len, raw);
@@ -60,6 +61,7 @@ pub fn run(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> {
         pairs[4].push(raw, raw_many);
         pairs[5].push(ours, kithara);
         pairs[6].push(ours, awf);
+        pairs[7].push(many, raw_threads);
     }
     let rows = [
         ("commit of each / raw: create .. sync directory", Target::AtMost(1.15)),
@@ -69,6 +71,7 @@ pub fn run(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> {
         ("raw: each / 65 syncs for 64", Target::None),
         ("commit of each / kithara (no directory sync)", Target::None),
         ("commit of each / atomic-write-file", Target::None),
+        ("commit_many of 64 / raw: 65 syncs, by 8 threads", Target::None),
     ];
     for ((what, target), pair) in rows.into_iter().zip(&pairs) {
         report.row("chunk-many", what, "ms per file", pair, target);
@@ -88,8 +91,8 @@ fn together(job: &Job, dir: &Path, group: u64) -> Result<()> {
     Ok(())
 }
 
-/// The same by hand.
-fn together_raw(job: &Job, dir: &Path, group: u64) -> Result<()> {
+/// The same by hand. Syncs that are asked for at the same time may share what the disk has to do.
+fn together_raw(job: &Job, dir: &Path, group: u64, at_once: bool) -> Result<()> {
     let mut files = Vec::new();
     for n in 0..GROUP {
         let path = dir.join(format!("{group}-{n}"));
@@ -97,7 +100,15 @@ fn together_raw(job: &Job, dir: &Path, group: u64) -> Result<()> {
         job.each(|offset, piece| Ok(file.write_all_at(piece, offset)?))?;
         files.push((new, file, path));
     }
-    files.iter().try_for_each(|(_, file, _)| file.sync_data())?;
+    let sync = |files: &[(_, File, _)]| files.iter().try_for_each(|(_, file, _)| file.sync_data());
+    let share = if at_once { GROUP / THREADS } else { GROUP };
+    std::thread::scope(|scope| -> Result<()> {
+        let shares = files.chunks(share).map(|share| scope.spawn(move || sync(share)));
+        for thread in shares.collect::<Vec<_>>() {
+            thread.join().map_err(|_| "a sync panicked")??;
+        }
+        Ok(())
+    })?;
     files.iter().try_for_each(|(new, _, path)| finish_raw(new, path))?;
     Ok(File::open(dir)?.sync_all()?)
 }
