@@ -36,6 +36,8 @@ pub fn run(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> {
         // Group by group, so that all of them see the same disk.
         for group in 0..groups {
             for turn in 0..ways {
+                // Every other time backwards, so that nobody always comes after the same one.
+                let turn = if group % 2 == 0 { turn } else { ways - 1 - turn };
                 let way = (turn + round + group as usize) % ways;
                 let path = |n: usize| dirs[way].join(format!("{group}-{n}"));
                 let (took, ()) = wall(|| match each.get(way) {

@@ -52,6 +52,8 @@ pub fn times(
     for round in rounds {
         let mut times = vec![0.0; fillers.len()];
         for turn in 0..fillers.len() {
+            // Every other time backwards, so that nobody always comes after the same one.
+            let turn = if round % 2 == 0 { turn } else { fillers.len() - 1 - turn };
             let which = (turn + round) % fillers.len();
             times[which] = once(fillers[which], job, scratch)?;
         }
