@@ -40,6 +40,13 @@ pub fn scattered(number: u64) -> u64 {
     number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 16
 }
 
+/// Puts them into an order without order, the same one each time.
+pub fn permuted(items: &mut [u64]) {
+    for last in (1..items.len()).rev() {
+        items.swap(last, scattered(last as u64) as usize % (last + 1));
+    }
+}
+
 impl Machine for Shards {
     type Event = Vec<u8>;
     type View = Vec<Arc<BTreeMap<u64, u64>>>;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::measure::median;
+use crate::measure::{median, quantile};
 
 /// What a ratio should be.
 #[derive(Clone, Copy, Debug)]
@@ -36,10 +36,10 @@ impl Pair {
         self.beside.push(beside);
     }
 
-    /// The median of the rounds' ratios.
-    fn ratio(&self) -> f64 {
+    /// The least, the median and the greatest of the rounds' ratios.
+    fn ratios(&self) -> [f64; 3] {
         let ratios: Vec<f64> = self.values.iter().zip(&self.beside).map(|(v, b)| v / b).collect();
-        median(&ratios)
+        [0.0, 0.5, 1.0].map(|share| quantile(&ratios, share))
     }
 }
 
@@ -61,15 +61,15 @@ impl Report {
     pub fn begin(&self) {
         if !self.json {
             println!(
-                "{:<9}{:<52}{:>9}  {:<9}{:<9}absolute (beside)",
-                "case", "what / beside what", "ratio", "target", ""
+                "{:<15}{:<52}{:>9}  {:<16}{:<9}{:<9}absolute (beside)",
+                "case", "what / beside what", "ratio", "least..most", "target", ""
             );
         }
     }
 
     /// A line: `value / beside`, median over the rounds.
     pub fn row(&mut self, case: &str, what: &str, unit: &str, pair: &Pair, target: Target) {
-        let ratio = pair.ratio();
+        let [least, ratio, most] = pair.ratios();
         let verdict = match target.reached(ratio) {
             Some(true) => "reached",
             Some(false) => "missed",
@@ -86,8 +86,8 @@ impl Report {
             };
             let reached = target_json(verdict);
             self.rows.push(format!(
-                "{{\"case\":\"{case}\",\"what\":\"{what}\",\"ratio\":{ratio:.4},\"target\":{target},\
-                 \"reached\":{reached},\"unit\":\"{unit}\",\"value\":{value:.4},\"beside\":{beside:.4}}}"
+                "{{\"case\":\"{case}\",\"what\":\"{what}\",\"ratio\":{ratio:.4},\"least\":{least:.4},\
+                 \"most\":{most:.4},\"target\":{target},\"reached\":{reached},\"unit\":\"{unit}\",\"value\":{value:.4},\"beside\":{beside:.4}}}"
             ));
             return;
         }
@@ -98,8 +98,9 @@ impl Report {
         };
         let (value, beside) = (figure(value), figure(beside));
         println!(
-            "{case:<9}{what:<52}{:>9}  {target:<9}{verdict:<9}{value} ({beside}) {unit}",
-            figure(ratio)
+            "{case:<15}{what:<52}{:>9}  {:<16}{target:<9}{verdict:<9}{value} ({beside}) {unit}",
+            figure(ratio),
+            format!("{}..{}", figure(least), figure(most))
         );
     }
 

@@ -2,6 +2,7 @@
 
 mod blocks;
 mod buffered;
+mod chunk;
 mod endure;
 mod frame;
 mod fresh;
@@ -22,9 +23,31 @@ use crate::args::Args;
 use crate::report::Report;
 use crate::scratch::Scratch;
 
-pub const NAMES: [&str; 14] = [
-    "single", "threads", "window", "buffered", "replay", "rolls", "open", "update", "endure",
-    "frame", "blocks", "recovery", "reopen", "fresh",
+pub const NAMES: [&str; 24] = [
+    "single",
+    "threads",
+    "window",
+    "buffered",
+    "replay",
+    "rolls",
+    "open",
+    "update",
+    "endure",
+    "frame",
+    "blocks",
+    "recovery",
+    "reopen",
+    "fresh",
+    "chunk-order",
+    "chunk-random",
+    "chunk-4k",
+    "chunk-read",
+    "chunk-active",
+    "chunk-calls",
+    "chunk-wake",
+    "chunk-waiters",
+    "chunk-many",
+    "chunk-open",
 ];
 
 pub fn run(case: &str, args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> {
@@ -43,6 +66,16 @@ pub fn run(case: &str, args: &Args, scratch: &Scratch, report: &mut Report) -> R
         "recovery" => recovery::run(args, scratch, report),
         "reopen" => reopen::run(args, scratch, report),
         "fresh" => fresh::run(args, scratch, report),
+        "chunk-order" => chunk::fill::in_order(args, scratch, report),
+        "chunk-random" => chunk::fill::at_random(args, scratch, report),
+        "chunk-4k" => chunk::small::run(args, scratch, report),
+        "chunk-read" => chunk::read::committed(args, scratch, report),
+        "chunk-active" => chunk::read::active(args, scratch, report),
+        "chunk-calls" => chunk::calls::run(args, scratch, report),
+        "chunk-wake" => chunk::wake::run(args, scratch, report),
+        "chunk-waiters" => chunk::waiters::run(args, scratch, report),
+        "chunk-many" => chunk::many::run(args, scratch, report),
+        "chunk-open" => chunk::open::run(args, scratch, report),
         _ => Err(format!("there is no case {case}").into()),
     }
 }
