@@ -255,6 +255,9 @@ fn reserve(data: &dyn File, len: u64) -> Result<()> {
 
 /// What of the part can be used; it is cleared if nothing can.
 fn find(part: &Part, to: &Place, old: Option<&Stat>, options: &ChunkedOptions) -> Result<Found> {
+    if part.made && options.resume != Resume::Require {
+        return Ok(Found::Nothing(Opened::Fresh));
+    }
     let data = part.data()?;
     let parsed = part.meta()?;
     let stat =

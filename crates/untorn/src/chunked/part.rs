@@ -39,7 +39,7 @@ pub(super) struct Part {
     pub(super) at: Place,
     pub(super) dir: Arc<dyn Dir>,
     claim: Claim,
-    /// Whether this claim made the directory: then nothing that was in one of this name can come back in it.
+    /// Whether this claim made the directory, and nobody else was in it: then nothing is there, and nothing can come back.
     pub(super) made: bool,
 }
 
@@ -103,7 +103,9 @@ impl Part {
         let path = at.path();
         let fail = |e| Error::system("claim", &path, e);
         let dir = open_part(at)?;
-        refuse_foreign(at, &*dir)?;
+        if !made {
+            refuse_foreign(at, &*dir)?;
+        }
         let mut token = [0; 16];
         fs.entropy(&mut token).map_err(fail)?;
         let token = uuid::Uuid::from_bytes(token).simple();
@@ -121,9 +123,13 @@ impl Part {
             let what = "the locks of this file system exclude nobody, so two owners could not be told apart";
             return Err(Error::new(ErrorKind::Unsupported, "claim", &path, what));
         }
-        refuse_foreign(at, &*dir)?;
-        commit::sweep_dir(&*dir)?;
-        Ok(Some(Self { fs: Arc::clone(fs), at: at.clone(), dir, claim, made }))
+        // Between making it and claiming it another owner may have come and gone.
+        let new = made && dir.list().map_err(fail)? == [LOCK];
+        if !new {
+            refuse_foreign(at, &*dir)?;
+            commit::sweep_dir(&*dir)?;
+        }
+        Ok(Some(Self { fs: Arc::clone(fs), at: at.clone(), dir, claim, made: new }))
     }
 
     pub(super) fn path(&self) -> PathBuf {
@@ -199,14 +205,21 @@ impl Part {
 
     /// Takes the part away after its bytes went to the target; what could not be removed, and how many syncs it took.
     ///
-    /// `forget` says that there is a `meta`, which must not come back after a power cut beside bytes that came back too.
-    pub(super) fn finish(self, forget: bool) -> (Vec<PathBuf>, u32) {
+    /// `meta` says that there is one; if anything was synced, it must not come back after a power cut beside bytes that came
+    /// back too (P4). Without it there is nothing left but the lock.
+    pub(super) fn finish(self, meta: bool, durability: Durability) -> (Vec<PathBuf>, u32) {
         let path = self.path();
-        let mut gone = commit::unlink(&*self.dir, OsStr::new(META));
-        if forget {
-            gone = gone.and_then(|()| commit::sync_dir(&*self.dir, SyncSite::ChunkForget)); // P4
-        }
-        let removed = gone.and_then(|()| self.remove_rest()).and_then(|()| self.remove_lock());
+        let forget = meta && durability == Durability::Synced;
+        let gone = || {
+            if meta {
+                commit::unlink(&*self.dir, OsStr::new(META))?;
+            }
+            if forget {
+                commit::sync_dir(&*self.dir, SyncSite::ChunkForget)?;
+            }
+            if meta { self.remove_rest() } else { Ok(()) }
+        };
+        let removed = gone().and_then(|()| self.remove_lock());
         let left = removed.err().map(|e| e.path().map_or(path, PathBuf::from));
         (left.into_iter().collect(), u32::from(forget))
     }

@@ -388,7 +388,9 @@ fn a_wait_ends_by_time_by_cancel_and_by_every_end() {
 fn a_commit_without_a_length_publishes_the_reservation() {
     let (_dir, path) = dir();
     let file = FileResource::open(&path).unwrap();
-    file.write_at(0, b"hello world").unwrap();
+    file.write_at(0, b"hello").unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().len(), 5, "the first write may be the only one");
+    file.write_at(5, b" world").unwrap();
     assert!(fs::metadata(&path).unwrap().len() >= 1 << 20, "space is reserved ahead");
     file.commit(None).unwrap();
     assert_eq!(fs::read(&path).unwrap(), b"hello world");

@@ -21,7 +21,8 @@ use crate::commit::{Place, Symlink, is_network, sync_data, sync_dir, unlink};
 use crate::fs::{File, How, SyncSite};
 use crate::{Error, ErrorKind, Result};
 
-/// What is reserved ahead of use if the length is not known: so much first, then twice as much each time.
+/// What is reserved ahead of use if the length is not known: nothing for the first write, which may be the only one; then so
+/// much, and twice as much each time.
 const STEP_MIN: u64 = 1 << 20;
 const STEP_MAX: u64 = 64 << 20;
 /// How often an open looks again if the file comes and goes meanwhile.
@@ -124,7 +125,7 @@ impl FileDriver {
             file,
             writable,
             size: AtomicU64::new(size),
-            growing: Mutex::new(Growing { step: STEP_MIN, mapped: 0 }),
+            growing: Mutex::new(Growing { step: 0, mapped: 0 }),
             maps: Maps::default(),
             mapped: AtomicBool::new(mapped),
             options,
@@ -163,7 +164,7 @@ impl FileDriver {
                 Err(e) if is_full(&e) && target > end => self.reserve(from, end).map_err(fail)?,
                 reserved => reserved.map_err(fail)?,
             }
-            growing.step = growing.step.saturating_mul(2).min(STEP_MAX);
+            growing.step = growing.step.saturating_mul(2).clamp(STEP_MIN, STEP_MAX);
         }
         let size = self.handle().stat().map_err(fail)?.len;
         self.size.store(size, Release);
