@@ -39,7 +39,7 @@ const AT_ONCE: usize = 64 << 10;
 /// let file = AtomicChunked::open_with(&path, ChunkedOptions::new(), open).await?;
 /// let mut cursor = file.cursor();
 /// let reading = tokio::spawn(async move {
-///     let mut all = Vec::new();
+///     let mut all: Vec<u8> = Vec::new();
 ///     let mut buf = [0; 4];
 ///     loop {
 ///         match cursor.read(&mut buf).await? {
