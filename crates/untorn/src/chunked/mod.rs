@@ -1,9 +1,21 @@
 //! A large file that arrives in pieces, in any order, from several threads: read while it fills, published whole, resumed
 //! after a crash.
 //!
-//! `AtomicChunked` fills `NAME.part/` and gives the finished file its name when it is whole, verified and durable. Until
+//! [`AtomicChunked`] fills `NAME.part/` and gives the finished file its name when it is whole, verified and durable. Until
 //! then the name shows what it showed before. Readers wait for the bytes they need; what was made durable is not
-//! transferred a second time, also after `kill -9` or a power cut.
+//! transferred a second time, also after `kill -9` or a power cut. [`FileResource`] and [`MemResource`] are the bytes alone, in a
+//! file of their own or in memory; [`fill`] fetches from any [`RangeSource`]; [`PartView`] looks on from another process.
+//!
+//! # On disk
+//! A directory beside the target while it fills, and nothing but the plain file afterwards: docs/FORMAT.md has every byte.
+//!
+//! # Concurrency
+//! One owner fills a file, with any number of threads that write, read and wait at once. Its lock ends with its process.
+//!
+//! # Limits
+//! A file has `max_len` bytes at most, 1 TiB if nothing is said. That no foreign program shortens a file while it is read through a map is the
+//! user's duty; [`ReadMode::Pread`] needs none. Each file that fills has a directory of its own, so that many small ones are better
+//! written with [`replace`](crate::replace).
 
 use std::ops::Range;
 use std::path::Path;
@@ -236,7 +248,7 @@ pub trait ResourceExt: Send + Sync + 'static {
 
     /// Makes it active with exactly these bytes available.
     ///
-    /// `AtomicChunked` calls it when it resumes. The default answers `Unsupported`; then the decorator starts afresh.
+    /// [`AtomicChunked`] calls it when it resumes. The default answers `Unsupported`; then the decorator starts afresh.
     ///
     /// # Errors
     /// `Unsupported`; the system's.
