@@ -277,7 +277,7 @@ Exit codes: 0 swept, or nothing to do; 3 no such directory; 74 the system refuse
 pub(crate) struct Sweep {
     /// The directory; what is below it is not touched
     pub(crate) dir: PathBuf,
-    /// Also parts that could be gone on with, if nothing changed in them for so long, such as 12h, 30d
+    /// Also parts that could be gone on with, if their last owner claimed them so long ago, such as 12h, 30d
     #[arg(long, value_name = "TIME", value_parser = age)]
     pub(crate) older_than: Option<Duration>,
 }

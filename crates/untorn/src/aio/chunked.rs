@@ -15,11 +15,11 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncSeek, ReadBuf};
 
 use super::blocking;
+use crate::Result;
 use crate::chunked::{
     self, ChunkedOptions, CommitOptions, CommitReport, FillOptions, FillReport, OpenIntent,
-    RangeSource, ResourceExt, ResourceStatus, Tasks, WaitOutcome, Waiting,
+    RangeSource, ResourceExt, ResourceStatus, Tasks, WaitOutcome, Waiting, sought,
 };
-use crate::{Error, ErrorKind, Result};
 
 /// What is read in one poll, and waited for at once, at most.
 const AT_ONCE: usize = 64 << 10;
@@ -27,7 +27,8 @@ const AT_ONCE: usize = 64 << 10;
 /// A file that fills in pieces, whose calls are awaited. Clones are the same file. See
 /// [`chunked::AtomicChunked`].
 ///
-/// A future that is dropped before it was polled does nothing. Afterwards what it began goes on: a commit runs to its end.
+/// A future that is dropped before it was polled does nothing. Afterwards what it began goes on: a commit runs to its end, but for
+/// one that still waits for a thread when the runtime itself shuts down.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
@@ -319,22 +320,7 @@ impl<R: ResourceExt> AsyncRead for ChunkCursor<R> {
 impl<R: ResourceExt> AsyncSeek for ChunkCursor<R> {
     fn start_seek(self: Pin<&mut Self>, to: SeekFrom) -> io::Result<()> {
         let this = self.get_mut();
-        let at = match to {
-            SeekFrom::Start(at) => Some(at),
-            SeekFrom::Current(by) => this.at.checked_add_signed(by),
-            SeekFrom::End(by) => {
-                let Some(len) = this.tasks.known_len() else {
-                    let what = "its length is not known yet";
-                    return Err(Error::of_caller(ErrorKind::Unsupported, "seek", what).into());
-                };
-                len.checked_add_signed(by)
-            }
-        };
-        let Some(at) = at else {
-            let what = "before the start, or beyond all numbers";
-            return Err(Error::of_caller(ErrorKind::InvalidInput, "seek", what).into());
-        };
-        this.at = at;
+        this.at = sought(this.at, to, || this.tasks.known_len())?;
         Ok(())
     }
 

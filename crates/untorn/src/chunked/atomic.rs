@@ -3,12 +3,12 @@
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::cursor::Filling;
 use super::format::Extent;
-use super::inner::{Factory, Inner};
+use super::inner::{Factory, Inner, lock};
 use super::open::{self, Ready};
 use super::options::{ChunkedOptions, CommitOptions, CommitReport, IfExists};
 use super::presence::{Freeze, Presence, Until};
@@ -159,7 +159,7 @@ impl<R: ResourceExt> AtomicChunked<R> {
         let inner = Inner::new(canonical, options, Some(factory), presence, resource);
         inner.ledger().restore(chunk, &extents, trusted);
         *inner.home() = Some(home);
-        *inner.opened.lock().unwrap_or_else(PoisonError::into_inner) = opened;
+        *lock(&inner.opened) = opened;
         Self { inner: Arc::new(inner) }
     }
 
@@ -170,7 +170,7 @@ impl<R: ResourceExt> AtomicChunked<R> {
 
     /// What the open found of an earlier life.
     pub fn opened(&self) -> Opened {
-        self.inner.opened.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.inner.opened).clone()
     }
 
     /// Gives the finished file its name. As [`commit`](ResourceExt::commit), with options and a report.
@@ -453,7 +453,7 @@ impl<R: ResourceExt> Inner<R> {
             }
         }
         self.resource.store(Arc::new(resource));
-        *self.opened.lock().unwrap_or_else(PoisonError::into_inner) = opened;
+        *lock(&self.opened) = opened;
         *home = Some(claimed);
         self.presence.reactivate(&ranges, expected_len)
     }
@@ -498,7 +498,7 @@ impl<R: ResourceExt> Inner<R> {
     }
 
     fn committed(&self) -> Option<Arc<dyn File>> {
-        self.committed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.committed).clone()
     }
 }
 

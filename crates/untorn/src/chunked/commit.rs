@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use super::checkpoint::read_blocks;
 use super::digest::{Digest, built_in};
-use super::inner::{Home, Inner};
+use super::inner::{Home, Inner, lock};
 use super::options::{CommitOptions, CommitReport, Holes, IfExists};
 use super::part::DATA;
 use super::presence::{Freeze, Frozen};
@@ -58,9 +58,8 @@ impl<R: ResourceExt> Inner<R> {
         let frozen = match self.presence.freeze()? {
             Freeze::Frozen(frozen) => frozen,
             Freeze::Committed(len) => {
-                let known = self.report.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                 let report = CommitReport { len, ..CommitReport::default() };
-                return Ok(Begun::Done(known.clone().unwrap_or(report)));
+                return Ok(Begun::Done(lock(&self.report).clone().unwrap_or(report)));
             }
         };
         let len = self.final_len(options)?;
@@ -304,11 +303,8 @@ impl<R: ResourceExt> Committing<'_, R> {
         };
         report.leftovers = leftovers;
         report.syncs = report.syncs.saturating_add(syncs);
-        let set = |slot: &std::sync::Mutex<_>, value| {
-            *slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(value);
-        };
-        *inner.committed.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(data);
-        set(&inner.report, report.clone());
+        *lock(&inner.committed) = Some(data);
+        *lock(&inner.report) = Some(report.clone());
         let reopened = match &inner.factory {
             Some(factory) => factory(&to.path(), OpenIntent::Reopen).map(Some),
             None => Ok(None),

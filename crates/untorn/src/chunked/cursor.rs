@@ -91,23 +91,32 @@ impl Read for ChunkCursor<'_> {
     }
 }
 
+/// Where a seek from `at` leads.
+pub(crate) fn sought(
+    at: u64,
+    to: SeekFrom,
+    known_len: impl FnOnce() -> Option<u64>,
+) -> Result<u64> {
+    let at = match to {
+        SeekFrom::Start(at) => Some(at),
+        SeekFrom::Current(by) => at.checked_add_signed(by),
+        SeekFrom::End(by) => {
+            let Some(len) = known_len() else {
+                let what = "its length is not known yet";
+                return Err(Error::of_caller(ErrorKind::Unsupported, "seek", what));
+            };
+            len.checked_add_signed(by)
+        }
+    };
+    at.ok_or_else(|| {
+        let what = "before the start, or beyond all numbers";
+        Error::of_caller(ErrorKind::InvalidInput, "seek", what)
+    })
+}
+
 impl Seek for ChunkCursor<'_> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let at = match to {
-            SeekFrom::Start(at) => Some(at),
-            SeekFrom::Current(by) => self.at.checked_add_signed(by),
-            SeekFrom::End(by) => {
-                let Some(len) = self.source.known_len() else {
-                    let what = "its length is not known yet";
-                    return Err(Error::of_caller(ErrorKind::Unsupported, "seek", what).into());
-                };
-                len.checked_add_signed(by)
-            }
-        };
-        let Some(at) = at else {
-            let what = "before the start, or beyond all numbers";
-            return Err(Error::of_caller(ErrorKind::InvalidInput, "seek", what).into());
-        };
+        let at = sought(self.at, to, || self.source.known_len())?;
         self.at = at;
         Ok(at)
     }

@@ -55,6 +55,8 @@ pub use atomic::AtomicChunked;
 pub(crate) use atomic::{Tasks, Waiting};
 pub use commit::commit_many;
 pub use cursor::ChunkCursor;
+#[cfg(feature = "tokio")]
+pub(crate) use cursor::sought;
 pub use digest::Digest;
 #[cfg(feature = "blake3")]
 pub use digest::blake3;
