@@ -817,3 +817,17 @@ fn a_part_that_somebody_else_has_claimed_is_not_published() {
     fs::write(part.join("data"), b"theirs").unwrap();
     refused(file);
 }
+
+#[test]
+fn what_lies_behind_the_end_of_a_cut_part_is_dropped_and_told() {
+    let dir = dir();
+    let path = dir.path().join("a");
+    let file = open_with(&path, tagged(12_288)).unwrap();
+    file.write_at(0, &[1; 12_288]).unwrap();
+    file.suspend().unwrap();
+    let data = fs::OpenOptions::new().write(true).open(part_of(&path).join("data")).unwrap();
+    data.set_len(8292).unwrap();
+    let file = open_with(&path, tagged(12_288)).unwrap();
+    assert_eq!(file.opened(), Opened::Resumed { trusted: 8192, dropped: 4096 });
+    assert_eq!(file.next_gap(0, 12_288), Some(8192..12_288));
+}
