@@ -8,6 +8,7 @@ compile_error!("untorn does not support Windows yet");
 
 #[cfg(feature = "tokio")]
 pub mod aio;
+pub mod append;
 #[cfg(feature = "blake3")]
 pub mod artifact;
 pub mod chunked;
