@@ -1,6 +1,10 @@
 //! A long list of elements, appended at the end and read by position without a copy, while it grows.
 
 mod blocks;
+mod element;
 mod options;
+mod publish;
+mod range;
+mod sync;
 
 pub use options::{OnForeign, ProtocolVersion, SizeEntry, Verify};
