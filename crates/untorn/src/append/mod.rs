@@ -2,9 +2,18 @@
 
 mod blocks;
 mod element;
+mod iter;
 mod options;
 mod publish;
 mod range;
+mod reader;
+mod snapshot;
 mod sync;
+mod tail;
 
+pub use crate::fs::Plain;
+pub use iter::Elements;
 pub use options::{OnForeign, ProtocolVersion, SizeEntry, Verify};
+pub use reader::Reader;
+pub use snapshot::Snapshot;
+pub use tail::{Tail, TailEvent};
