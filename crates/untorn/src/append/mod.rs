@@ -2,6 +2,8 @@
 
 mod blocks;
 mod element;
+#[cfg(test)]
+mod fixture;
 mod iter;
 mod options;
 mod publish;

@@ -561,3 +561,219 @@ fn gaps(pieces: &[Piece], wanted: ops::Range<u64>) -> Vec<ops::Range<u64>> {
     }
     gaps
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{copied, noise, real, worlds};
+    use super::*;
+    use std::sync::Barrier;
+
+    #[test]
+    fn bytes_are_read_across_blocks_and_compared_once() {
+        for world in worlds() {
+            for base in [0, 64] {
+                let bytes = noise(3, 300_000);
+                let column = world.column("column", base, &bytes);
+                let range = column.range();
+                assert_eq!(range.is_mapped(), world.name == "map", "{}", world.name);
+                assert!(range.capacity() >= 64 << 20);
+                for (from, to) in [(0, 1), (16_383, 16_385), (5, 299_999), (300_000, 300_000)] {
+                    let want = &bytes[from as usize..to as usize];
+                    assert_eq!(copied(&range, from..to).unwrap(), want, "{}", world.name);
+                    match range.read(from..to) {
+                        Ok(lent) => assert_eq!(lent, want),
+                        Err(e) => {
+                            assert!(!range.is_mapped());
+                            assert_eq!(e.kind(), ErrorKind::Unsupported);
+                        }
+                    }
+                }
+                assert_eq!(range.get(5..9).is_some(), range.is_mapped());
+                range.verify(0..300_000, 300_000).unwrap();
+                // Seen blocks are not compared again, but by who asks for it.
+                column.rot(20_000);
+                copied(&range, 20_001..20_002).unwrap();
+                let error = range.verify(0..300_000, 300_000).unwrap_err();
+                assert_eq!(error.offset(), Some(base + 16_384));
+                range.verify(32_768..300_000, 300_000).unwrap();
+                world.dir.unlink("column".as_ref()).unwrap();
+                world.dir.unlink("column.sums".as_ref()).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn damage_is_found_at_the_first_touch_of_its_block() {
+        for world in worlds() {
+            let column = world.column("column", 64, &noise(4, 100_000));
+            let range = column.range();
+            column.rot(40_000);
+            assert!(range.get(39_000..39_001).is_none());
+            for (from, to) in [(39_000, 39_001), (0, 100_000)] {
+                let error = copied(&range, from..to).unwrap_err();
+                assert_eq!((error.kind(), error.offset()), (ErrorKind::Damaged, Some(64 + 32_768)));
+                assert_eq!(error.path(), Some(column.file.path()));
+            }
+            assert!(copied(&range, 0..32_768).is_ok() && copied(&range, 49_152..100_000).is_ok());
+            assert!(range.get(39_000..39_001).is_none());
+            // A sum that is missing fits nothing, whatever the block has.
+            let short = world.column("short", 0, &noise(4, 16_384));
+            short.sums.set_len(66).unwrap();
+            assert_eq!(copied(&short.range(), 0..1).unwrap_err().kind(), ErrorKind::Damaged);
+            // Who wants no comparison gets none.
+            let through = Through { verify: Verify::Never, ..column.through() };
+            let range = Range::new(through, 100_000).unwrap();
+            assert!(copied(&range, 39_000..40_001).is_ok());
+            assert!(range.verify(0..100_000, 100_000).is_err());
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_cut_by_others_is_damage_by_calls() {
+        for world in worlds().iter().filter(|world| world.name != "map") {
+            let column = world.column("column", 0, &noise(4, 100_000));
+            let range = column.range();
+            column.file.set_len(20_000).unwrap();
+            for at in [90_000, 99_999] {
+                let error = copied(&range, at..at + 1).unwrap_err();
+                assert_eq!(
+                    (error.kind(), error.offset() >= Some(20_000)),
+                    (ErrorKind::Damaged, true)
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_frozen_stays_while_the_file_is_overwritten_and_cut() {
+        for world in worlds() {
+            for base in [0, 64] {
+                for (from, new) in [(50_000, 60_000), (90_001, 0), (98_304, 5), (1, 200_000)] {
+                    let old = noise(5, 100_000);
+                    let mut column = world.column("column", base, &old);
+                    let range = column.range();
+                    let lent = range.read(0..100_000).ok();
+                    range.freeze(from, 100_000).unwrap();
+                    let kept = range.frozen_bytes();
+                    assert!(kept >= 100_000 - from && kept < 110_000 - from + 8192, "{kept}");
+                    column.change(from as usize, &noise(6, new));
+                    assert_eq!(copied(&range, 0..100_000).unwrap(), old, "{}", world.name);
+                    assert!(lent.is_none_or(|lent| lent == old), "{}", world.name);
+                    assert_eq!(lent.is_some(), world.name == "map");
+                    range.verify(0..100_000, 100_000).unwrap();
+                    // The others go on with the file as it is.
+                    let next = range.successor(from, column.bytes.len() as u64).unwrap();
+                    next.trust(from / 16_384 * 16_384..column.bytes.len() as u64);
+                    let now = copied(&next, 0..column.bytes.len() as u64).unwrap();
+                    assert_eq!(now, column.bytes, "{}", world.name);
+                    world.dir.unlink("column".as_ref()).unwrap();
+                    world.dir.unlink("column.sums".as_ref()).unwrap();
+                }
+            }
+        }
+    }
+
+    /// Rewinds go ever deeper, and states of one range end in different places.
+    #[test]
+    fn a_second_freeze_adds_what_is_missing_on_both_sides() {
+        for world in worlds() {
+            let old = noise(7, 200_000);
+            let mut column = world.column("column", 0, &old);
+            let range = column.range();
+            range.freeze(150_000, 160_000).unwrap();
+            range.freeze(150_000, 200_000).unwrap();
+            column.change(150_000, &noise(8, 1000));
+            let once = range.frozen_bytes();
+            range.freeze(160_000, 200_000).unwrap();
+            assert_eq!(range.frozen_bytes(), once);
+            range.freeze(20_000, 30_000).unwrap();
+            range.freeze(20_000, 200_000).unwrap();
+            column.change(20_000, &noise(9, 10));
+            assert_eq!(copied(&range, 0..200_000).unwrap(), old, "{}", world.name);
+            assert!(range.read(0..200_000).is_ok_and(|lent| lent == old) || !range.is_mapped());
+            assert!(range.frozen_bytes() <= 180_000 + 8192);
+        }
+    }
+
+    /// The sums of the old bytes are gone after the writer went on: the new ones must not make damaged bytes good, also not if a
+    /// later freeze looks at the block again.
+    #[test]
+    fn a_bad_block_stays_damaged_after_a_freeze() {
+        for world in worlds() {
+            let old = noise(10, 100_000);
+            let mut column = world.column("column", 0, &old);
+            let range = column.range();
+            column.rot(70_000);
+            let rotten = {
+                let mut rotten = vec![0; 34_464];
+                column.file.read_at(&mut rotten, 65_536).unwrap();
+                rotten
+            };
+            range.freeze(66_000, 100_000).unwrap();
+            // The writer happens to write what the disk had made of it, so that the new sums fit the damaged bytes.
+            column.change(65_536, &rotten);
+            for _ in 0..2 {
+                let error = copied(&range, 70_001..70_002).unwrap_err();
+                assert_eq!((error.kind(), error.offset()), (ErrorKind::Damaged, Some(65_536)));
+                assert!(range.verify(0..100_000, 100_000).is_err());
+                assert!(range.get(70_001..70_002).is_none());
+                assert_eq!(copied(&range, 81_920..100_000).unwrap(), old[81_920..]);
+                range.freeze(10, 100_000).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_successor_trusts_what_is_below_the_cut() {
+        let world = real("map", ReadMode::Map);
+        let mut column = world.column("column", 0, &noise(11, 16_384 * 200));
+        let range = column.range();
+        copied(&range, 0..16_384 * 140).unwrap();
+        let next = range.successor(16_384 * 130 + 5, 16_384 * 200).unwrap();
+        column.change(0, &[0; 16_384 * 200]);
+        for block in 0..200_u64 {
+            let seen = next.get(block * 16_384..block * 16_384 + 1).is_some();
+            assert_eq!(seen, block < 130, "{block}");
+        }
+    }
+
+    /// First touches, the freeze, and the writer who overwrites data and sums, all at once.
+    #[test]
+    fn first_touches_race_with_a_freeze_and_an_overwrite() {
+        const BLOCKS: u64 = 24;
+        for world in worlds().iter().filter(|world| world.name != "sim") {
+            let (old, new) = (noise(12, BLOCKS as usize * 16_384), noise(13, 10 * 16_384));
+            for round in 0..40_u64 {
+                let mut column = world.column("column", 0, &old);
+                let range = &column.range();
+                let (old, start) = (&old, &Barrier::new(3));
+                std::thread::scope(|scope| {
+                    for reader in 0..2 {
+                        scope.spawn(move || {
+                            start.wait();
+                            for n in 0..BLOCKS * 4 {
+                                let block = (n * 7 + reader * 5 + round) % BLOCKS;
+                                let from = (block * 16_384).saturating_sub(n % 3 * 9000);
+                                let want = &old[from as usize..][..10_000];
+                                let name = world.name;
+                                assert_eq!(
+                                    copied(range, from..from + 10_000).unwrap(),
+                                    want,
+                                    "{name}"
+                                );
+                                if let Ok(lent) = range.read(from..from + 10_000) {
+                                    assert_eq!(lent, want, "{name}");
+                                }
+                            }
+                        });
+                    }
+                    start.wait();
+                    let from = (round % 12) * 16_384 + 100;
+                    range.freeze(from, BLOCKS * 16_384).unwrap();
+                    column.change(from as usize, &new);
+                });
+                assert!(copied(range, 0..BLOCKS * 16_384).unwrap() == *old);
+            }
+        }
+    }
+}
