@@ -1,6 +1,21 @@
 //! A long list of elements, appended at the end and read by position without a copy, while it grows.
 
 mod blocks;
+mod element;
+#[cfg(test)]
+mod fixture;
+mod iter;
 mod options;
+mod publish;
+mod range;
+mod reader;
+mod snapshot;
+mod sync;
+mod tail;
 
+pub use crate::fs::Plain;
+pub use iter::Elements;
 pub use options::{OnForeign, ProtocolVersion, SizeEntry, Verify};
+pub use reader::Reader;
+pub use snapshot::Snapshot;
+pub use tail::{Tail, TailEvent};
