@@ -2,5 +2,6 @@
 
 mod blocks;
 mod options;
+mod sizes;
 
 pub use options::{OnForeign, ProtocolVersion, SizeEntry, Verify};
