@@ -141,7 +141,12 @@ impl Site<'_> {
             }
         };
         if end < len {
-            self.cut(&laid.data, end..len, "it was no whole element when the file was taken over", report)?;
+            self.cut(
+                &laid.data,
+                end..len,
+                "it was no whole element when the file was taken over",
+                report,
+            )?;
         }
         self.count(&laid.data, &mut laid.data_tail, end)?;
         let elements = match &laid.ends {
@@ -257,8 +262,7 @@ impl Site<'_> {
         let end = files.base.saturating_add(bytes.end);
         let cut = Cut { file: &*files.file, bytes: start..end, why: why.to_owned() };
         report.quarantine.push(quarantine.keep(&cut)?);
-        report.cut_bytes =
-            report.cut_bytes.saturating_add(bytes.end.saturating_sub(bytes.start));
+        report.cut_bytes = report.cut_bytes.saturating_add(bytes.end.saturating_sub(bytes.start));
         files.cut(bytes.start)
     }
 }

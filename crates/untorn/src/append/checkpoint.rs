@@ -7,7 +7,7 @@
 use super::store::{END, Store};
 use crate::commit::sync_data;
 use crate::fs::SyncSite;
-use crate::{Error, Outcome, Result};
+use crate::{Outcome, Result};
 
 impl Store {
     /// A failure is this handle's end or is tried again after the next commit; the commits stand either way.
@@ -88,9 +88,4 @@ fn punch(file: &dyn crate::fs::File, base: u64, keep: u64) -> u64 {
         Ok(()) if len > 0 => len,
         _ => 0,
     }
-}
-
-/// Nothing of the seam's own is said of a close that fails half way: what was acknowledged stays so.
-pub(super) fn close_error(error: Error) -> Error {
-    error.during("close")
 }

@@ -122,7 +122,6 @@ fn write(file: &dyn File, at: u64, bytes: &[u8]) -> Result<()> {
 }
 
 /// A column that is open for writing.
-#[derive(Debug)]
 pub(super) struct Column {
     pub(super) files: Files,
     /// Where it ends, as committed.

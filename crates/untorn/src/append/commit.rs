@@ -21,7 +21,7 @@ use super::publish::Published;
 use super::range::Range;
 use super::record::{Change, Entry, Extend};
 use super::stats::Commit;
-use super::store::{END, Store};
+use super::store::{END, Member, Store};
 use crate::commit::sync_data;
 use crate::fs::SyncSite;
 use crate::{Durability, Error, ErrorKind, Outcome, Result};
@@ -88,7 +88,7 @@ impl Store {
     /// See the module. With nothing pending: what earlier buffered commits left is synced, if that is asked for.
     pub(super) fn commit(&mut self, durability: Durability) -> Result<Commit> {
         self.check("commit")?;
-        let nothing = !self.members.iter().any(super::store::Member::has_pending);
+        let nothing = !self.members.iter().any(Member::has_pending);
         if nothing && self.next_note.is_none() {
             return match durability {
                 Durability::Synced => self.sync(),
@@ -118,7 +118,7 @@ impl Store {
     }
 
     fn stands(&self, bytes: u64, syncs: u32) -> Commit {
-        let len = self.members.iter().map(super::store::Member::len).sum();
+        let len = self.members.iter().map(Member::len).sum();
         Commit { seq: self.seq, len, bytes, syncs }
     }
 
@@ -190,8 +190,11 @@ impl Store {
             .filter(|part| part.rewinds())
             .map(|part| part.old.saturating_sub(start_of(block_of(part.keep))))
             .sum();
+        if rewound <= self.settings.snapshot_copy_max {
+            return Ok(());
+        }
         let (held, _) = self.shared.held();
-        if held == 0 || rewound <= self.settings.snapshot_copy_max {
+        if held == 0 {
             return Ok(());
         }
         let what = format!(
@@ -212,7 +215,12 @@ impl Store {
         Ok(())
     }
 
-    fn write_ahead(&mut self, parts: &[Part], durability: Durability, syncs: &mut u32) -> Result<()> {
+    fn write_ahead(
+        &mut self,
+        parts: &[Part],
+        durability: Durability,
+        syncs: &mut u32,
+    ) -> Result<()> {
         for part in parts {
             let files = &part.column(self)?.files;
             files.write_beyond(part.old, part.keep, part.bytes())?;
@@ -231,7 +239,7 @@ impl Store {
     }
 
     /// Syncs what no record carries. A failure is final; the records that there are do not count on it.
-    fn sync_loose(&mut self, syncs: &mut u32) -> Result<()> {
+    pub(super) fn sync_loose(&mut self, syncs: &mut u32) -> Result<()> {
         for member in &mut self.members {
             for column in member.columns_mut().filter(|column| column.loose) {
                 if let Err(error) = sync_data(&*column.files.file, SyncSite::AppendAhead) {
@@ -250,7 +258,7 @@ impl Store {
     fn write_record(&mut self, parts: &[Part], durability: Durability) -> Result<()> {
         let note = self.next_note.as_ref().unwrap_or(&self.note);
         let seq = self.seq.saturating_add(1);
-        let loose = |member: &super::store::Member| member.columns().any(|column| column.loose);
+        let loose = |member: &Member| member.columns().any(|column| column.loose);
         let vouches = !self.members.iter().any(loose);
         let entries = parts.iter().map(|part| Entry::Extend(part.extend())).collect();
         let change = Change { vouches, seq, note, entries }.encode();
@@ -308,7 +316,8 @@ impl Store {
     fn apply(&mut self, parts: Vec<Part>, durability: Durability) -> Result<()> {
         if !parts.iter().any(Part::rewinds) {
             self.moved(parts, &[])?;
-            self.shared.publish(self.published(), durability == Durability::Synced);
+            let next = self.published();
+            self.shared.publish(next, durability == Durability::Synced);
             return Ok(());
         }
         let shared = Arc::clone(&self.shared);
@@ -335,7 +344,8 @@ impl Store {
 
     /// What readers see if the rewind cannot be finished: the elements that it keeps.
     fn rewound(&self, parts: &[Part]) -> Result<Published> {
-        let mut next = self.published();
+        let members = self.members.iter().map(Member::shown).collect();
+        let mut next = Published { seq: self.seq, members, hold: Arc::clone(&self.claim) };
         for part in parts.iter().filter(|part| part.rewinds() && !part.is_ends) {
             let keep = self.member(part.member)?.pending.keep;
             if let Some(view) = next.members.get_mut(part.member) {

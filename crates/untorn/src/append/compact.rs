@@ -168,7 +168,8 @@ impl Store {
             // Positions shift: who follows begins anew.
             self.shared.note_rewind(self.seq, nth, 0);
         }
-        self.shared.publish(self.published(), true);
+        let next = self.published();
+        self.shared.publish(next, true);
         Ok(())
     }
 
@@ -205,12 +206,9 @@ impl Store {
         let member = self.member(nth)?;
         let len = member.len();
         let mut source = Source::new(member, next.covers)?;
-        let mut data =
-            Writing { files: &next.data, tail: &mut next.data_tail, buffer: Vec::new() };
-        let mut ends = next
-            .ends
-            .as_mut()
-            .map(|(files, tail)| Writing { files, tail, buffer: Vec::new() });
+        let mut data = Writing { files: &next.data, tail: &mut next.data_tail, buffer: Vec::new() };
+        let mut ends =
+            next.ends.as_mut().map(|(files, tail)| Writing { files, tail, buffer: Vec::new() });
         let mut dead = dead.iter().copied().peekable();
         let mut at = next.covers;
         let mut new_end = data.tail.end;
@@ -259,7 +257,8 @@ impl Store {
         let rewound = self.shared.rewinds_since(next.seq, nth);
         if rewound.is_some_and(|kept| kept < next.covers) {
             self.unlink_successor(nth, next.generation);
-            let what = "elements that it covers were rewound since it was prepared; prepare it anew";
+            let what =
+                "elements that it covers were rewound since it was prepared; prepare it anew";
             return Err(Error::new(ErrorKind::Precondition, "replace", &self.path, what));
         }
         if self.member(nth)?.len() > next.covers {
@@ -318,7 +317,8 @@ impl Store {
         self.seq = seq;
         let member = self.member_mut(nth)?;
         (member.first, member.first_byte, member.head_to_punch) = (first, first_byte, true);
-        self.shared.publish(self.published(), true);
+        let next = self.published();
+        self.shared.publish(next, true);
         let blocks = |byte| start_of(block_of(byte));
         let want = blocks(first_byte).saturating_sub(blocks(before));
         let freed = self.punch_heads().min(want);
@@ -326,7 +326,12 @@ impl Store {
     }
 }
 
-fn column(files: Files, tail: Tail, like: &Range, settings: &super::settings::Settings) -> Result<Column> {
+fn column(
+    files: Files,
+    tail: Tail,
+    like: &Range,
+    settings: &super::settings::Settings,
+) -> Result<Column> {
     let through = Through {
         file: Arc::clone(&files.file),
         sums: Arc::clone(&files.sums),
@@ -344,7 +349,7 @@ fn column(files: Files, tail: Tail, like: &Range, settings: &super::settings::Se
 fn check_dead(member: &Member, dead: &[u64]) -> Result<()> {
     let path = member.place.path();
     let error = |kind, what: String| Err(Error::new(kind, "prune", &path, what));
-    if let Some([_, next]) = dead.array_windows().find(|[a, b]| a >= b) {
+    if let Some(&[_, next]) = dead.windows(2).find(|two| two.first() >= two.last()) {
         let what = format!("positions must go up, each once; {next} comes too late");
         return error(ErrorKind::InvalidInput, what);
     }

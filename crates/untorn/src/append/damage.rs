@@ -121,7 +121,11 @@ impl Found<'_> {
         let (mut low, mut high) = (self.state.first, good / END);
         while low < high {
             let middle = low.saturating_add(high.saturating_sub(low).div_ceil(2));
-            if self.end_of(files, middle)? <= data { low = middle } else { high = middle.saturating_sub(1) }
+            if self.end_of(files, middle)? <= data {
+                low = middle
+            } else {
+                high = middle.saturating_sub(1)
+            }
         }
         Ok(low)
     }
@@ -157,7 +161,8 @@ impl Found<'_> {
             return damage(start_of(block_of(len)), why);
         }
         if files.tail_at(seed, end.end)?.crc != end.crc {
-            let why = format!("the bytes from {last} to {} are not those that were committed", end.end);
+            let why =
+                format!("the bytes from {last} to {} are not those that were committed", end.end);
             return damage(last, why);
         }
         Ok(end.end)
@@ -198,7 +203,8 @@ pub(super) fn first_bad(files: &Files, seed: Seed, from: u64, to: u64) -> Result
         files.each(start_of(block)..start_of(block.saturating_add(some)), |at, bytes| {
             for (nth, bytes) in bytes.chunks(super::blocks::BLOCK as usize).enumerate() {
                 let this = block_of(at).saturating_add(nth as u64);
-                let sum = sums.get(usize::try_from(this.saturating_sub(block)).unwrap_or(usize::MAX));
+                let sum =
+                    sums.get(usize::try_from(this.saturating_sub(block)).unwrap_or(usize::MAX));
                 if bad.is_none() && sum != Some(&seed.sum(this, bytes)) {
                     bad = Some(start_of(this));
                 }

@@ -34,7 +34,11 @@ impl<T, C: Codec<T>> DataFile<T, C> {
     ///
     /// # Errors
     /// As [`AppendOnlyFile::open`].
-    pub fn open(path: impl AsRef<Path>, size_info: SizeInfo, version: ProtocolVersion) -> Result<Self>
+    pub fn open(
+        path: impl AsRef<Path>,
+        size_info: SizeInfo,
+        version: ProtocolVersion,
+    ) -> Result<Self>
     where
         C: Default,
     {

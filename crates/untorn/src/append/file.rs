@@ -8,9 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::builder::OpenOptions;
-use super::commit::last_of;
 use super::pending::Pending;
-use super::reader::Reader;
+use super::reader::{Reader, Source};
 use super::settings::{MemberSpec, Settings};
 use super::sizes;
 use super::snapshot::Snapshot;
@@ -19,7 +18,6 @@ use super::store::{Member, Store};
 use super::{ProtocolVersion, SizeEntry, SizeInfo};
 use crate::codec::{Codec, Raw};
 use crate::commit::Place;
-use crate::fs::How;
 use crate::{AtomicFile, Durability, Error, ErrorKind, ReplaceOptions, Result};
 
 /// The writer of a file of elements; there is one at a time, and it holds the file's lock. See the [module](super).
@@ -116,17 +114,21 @@ impl<T, C> AppendOnlyFile<T, C> {
     /// `Locked`: another handle, thread or process has it. `Precondition`: another element size, codec or version than the
     /// file has; it belongs to a group; or a foreign program added to it. `NotFound`: the data is gone and its directory is
     /// there. `Damaged`, `NotOurs`, `NewerFormat`, `NoSpace`, `Io`.
-    pub fn open(path: impl AsRef<Path>, size_info: SizeInfo, version: ProtocolVersion) -> Result<Self>
+    pub fn open(
+        path: impl AsRef<Path>,
+        size_info: SizeInfo,
+        version: ProtocolVersion,
+    ) -> Result<Self>
     where
         C: Codec<T> + Default,
     {
         let options = OpenOptions::<T>::new().version(version).codec(C::default());
         match size_info {
-            SizeInfo::FixedSize(size) => options.fixed(size)?.open(path),
+            SizeInfo::FixedSize(size) => options.fixed(size).open(path),
             SizeInfo::Variable => options.open(path),
             SizeInfo::VariableSize(sizes) => {
                 let file = sizes.path()?.to_path_buf();
-                let mut opened = options.size_entries(&file).open(path)?;
+                let mut opened = options.size_file(&file).open(path)?;
                 opened.holds.sizes = Some(sizes);
                 Ok(opened)
             }
@@ -193,7 +195,8 @@ impl<T, C> AppendOnlyFile<T, C> {
             let entries = self.size_entries()?;
             let known = sizes.len().min(entries.len() as u64);
             let mut same = known;
-            for (nth, entry) in entries.iter().enumerate().take(usize::try_from(known).unwrap_or(0)) {
+            for (nth, entry) in entries.iter().enumerate().take(usize::try_from(known).unwrap_or(0))
+            {
                 if sizes.read_as_elmt(nth as u64)? != *entry {
                     same = nth as u64;
                     break;
@@ -571,7 +574,8 @@ impl<T, C, H: Holds> AppendOnlyFile<T, C, H> {
     /// `Closed`.
     pub fn reader(&self) -> Result<Reader<T, C>> {
         let store = self.holds.store()?;
-        Ok(Reader::of(Arc::clone(&store.shared), self.member, Arc::clone(&self.codec)))
+        let source = Source::Local(Arc::clone(&store.shared));
+        Ok(Reader::of(source, self.member, Arc::clone(&self.codec)))
     }
 
     /// What is committed now, for as long as it is held.
@@ -579,7 +583,7 @@ impl<T, C, H: Holds> AppendOnlyFile<T, C, H> {
     /// # Errors
     /// `Closed`.
     pub fn snapshot(&self) -> Result<Snapshot<T, C>> {
-        Ok(self.reader()?.snapshot())
+        self.reader()?.snapshot()
     }
 
     /// Replaces the file at `to` by one of sizes as `grin_store` has them, of what is committed. Elements that were dropped at the head
@@ -592,7 +596,12 @@ impl<T, C, H: Holds> AppendOnlyFile<T, C, H> {
         let member = self.member()?;
         if member.ends.is_none() {
             let what = "its elements have one size; there is nothing to export";
-            return Err(Error::new(ErrorKind::InvalidInput, "export the sizes of", &member.spec.path, what));
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                "export the sizes of",
+                &member.spec.path,
+                what,
+            ));
         }
         let mut options = ReplaceOptions::new();
         options.fs = Arc::clone(&store.settings.fs);
@@ -603,7 +612,12 @@ impl<T, C, H: Holds> AppendOnlyFile<T, C, H> {
                     "the element at byte {} has {} bytes; the file of sizes has room for 65 535",
                     entry.offset, entry.size
                 );
-                return Err(Error::new(ErrorKind::TooLarge, "export the sizes of", &member.spec.path, what));
+                return Err(Error::new(
+                    ErrorKind::TooLarge,
+                    "export the sizes of",
+                    &member.spec.path,
+                    what,
+                ));
             };
             out.write_all(&bytes).map_err(|e| Error::system("write", to, e))
         })?;
@@ -626,7 +640,12 @@ impl<T, C, H: Holds> AppendOnlyFile<T, C, H> {
             let end = member.start_of(element.saturating_add(1))?;
             if element == member.first && member.first > 0 {
                 let what = "its head was dropped, so that nothing says where those elements ended; compact it first";
-                return Err(Error::new(ErrorKind::Pruned, "export the sizes of", &member.spec.path, what));
+                return Err(Error::new(
+                    ErrorKind::Pruned,
+                    "export the sizes of",
+                    &member.spec.path,
+                    what,
+                ));
             }
             let size = u32::try_from(end.saturating_sub(offset)).unwrap_or(u32::MAX);
             each(SizeEntry { offset, size })?;
@@ -792,7 +811,7 @@ impl Store {
         file.write_at(&pending.bytes, kept).map_err(fail)?;
         let end = kept.saturating_add(pending.bytes.len() as u64);
         file.set_len(end).map_err(fail)?;
-        let own = self.home.open(temp.name(), How::Write).map_err(fail)?.into_std().map_err(fail)?;
+        let own = file.to_std().map_err(fail)?;
         temp.remove()?;
         Ok(own)
     }

@@ -8,7 +8,7 @@ use super::file::{AppendOnlyFile, Savepoint};
 use super::open::{GROUP, home_of};
 use super::options::{OnForeign, ProtocolVersion, Verify};
 use super::publish::Published;
-use super::reader::Reader;
+use super::reader::{Reader, Source};
 use super::settings::{MemberSpec, Settings};
 use super::snapshot::Snapshot;
 use super::stats::{Commit, PruneReport, RecoveryReport};
@@ -32,7 +32,9 @@ pub struct FileSpec {
 impl FileSpec {
     /// Elements of so many bytes.
     pub const fn fixed(size: u32) -> Self {
-        Self { fixed: size, fixed_zero: size == 0, ..Self::variable() }
+        let mut spec = Self::variable();
+        (spec.fixed, spec.fixed_zero) = (size, size == 0);
+        spec
     }
 
     /// Elements that differ in size.
@@ -156,9 +158,8 @@ impl GroupOptions {
     }
 
     pub(super) fn check(&self) -> Result<(Place, Vec<MemberSpec>)> {
-        let refuse = |what: String| {
-            Err(Error::new(ErrorKind::InvalidInput, "open group", &self.home, what))
-        };
+        let refuse =
+            |what: String| Err(Error::new(ErrorKind::InvalidInput, "open group", &self.home, what));
         if self.files.is_empty() {
             return refuse("a group has at least one file".to_owned());
         }
@@ -352,7 +353,7 @@ impl AppendGroup {
     /// `NotFound`.
     pub fn reader<T>(&self, name: &str) -> Result<Reader<T>> {
         let nth = self.find(name)?;
-        Ok(Reader::of(Arc::clone(&self.store.shared), nth, Arc::new(Raw)))
+        Ok(Reader::of(Source::Local(Arc::clone(&self.store.shared)), nth, Arc::new(Raw)))
     }
 
     /// What the open found and did.
@@ -414,11 +415,12 @@ impl GroupSnapshot {
     /// # Errors
     /// `NotFound`.
     pub fn file<T>(&self, name: &str) -> Result<Snapshot<T>> {
-        let Some(nth) = self.names.iter().position(|known| known == name) else {
+        let nth = self.names.iter().position(|known| known == name);
+        let found = nth.and_then(|nth| Snapshot::of(Arc::clone(&self.state), nth, Arc::new(Raw)));
+        found.ok_or_else(|| {
             let what = format!("the group has no file `{name}`");
-            return Err(Error::new(ErrorKind::NotFound, "use", &self.path, what));
-        };
-        Ok(Snapshot::of(Arc::clone(&self.state), nth, Arc::new(Raw)))
+            Error::new(ErrorKind::NotFound, "use", &self.path, what)
+        })
     }
 }
 

@@ -11,13 +11,13 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::begin::{Site, file_name, home_name, kind_name, resolve};
+use super::begin::{Site, file_name, home_name, resolve};
 use super::blocks::{HEADER, Seed, Tail, block_of, start_of};
 use super::column::{Column, Files};
 use super::damage::Found;
 use super::meta::{ENDS, ENDS_SUMS, META_MAX, MemberMeta, Meta, Parsed, SUMS};
 use super::pending::Pending;
-use super::publish::{Published, Shared};
+use super::publish::{Published, Shared, View};
 use super::range::{Range, Through};
 use super::record::{Change, End, Entry, Extend, MemberState};
 use super::replay::{Replay, apply};
@@ -94,7 +94,7 @@ impl Store {
         for ((spec, place), found) in specs.iter().zip(&places).zip(found) {
             members.push(found.member(spec.clone(), place.clone(), mode, &settings)?);
         }
-        let views = members.iter().map(Member::view).collect();
+        let views = members.iter().map(|member| member.view.clone()).collect();
         let claim = Arc::new(claim);
         let (seq, note) = (replay.now.seq, replay.now.note.clone());
         let first = Published { seq, members: views, hold: Arc::clone(&claim) };
@@ -149,7 +149,8 @@ fn parse_name(name: &str) -> Option<(usize, u64)> {
 }
 
 fn no_sense(log: &Path) -> Error {
-    let what = "a record does not go with those before it; the log is not this store's, or it was changed";
+    let what =
+        "a record does not go with those before it; the log is not this store's, or it was changed";
     Error::new(ErrorKind::Damaged, "open", log, what)
 }
 
@@ -246,7 +247,9 @@ pub(super) fn load_meta(home: &dyn Dir) -> Result<Option<Meta>> {
             Err(Error::new(ErrorKind::NewerFormat, "open", &path, what))
         }
         Parsed::Bad(why) => {
-            let what = format!("{why}; it is written whole, so no crash leaves it like this; nothing was changed");
+            let what = format!(
+                "{why}; it is written whole, so no crash leaves it like this; nothing was changed"
+            );
             Err(Error::new(ErrorKind::Damaged, "open", &path, what).at(0))
         }
     }
@@ -340,7 +343,16 @@ impl Laid {
             (Some(files), Some(end)) => Some(column(files, end, self.seeds.1)?),
             _ => None,
         };
+        let view = View {
+            data: Arc::clone(&data.range),
+            ends: ends.as_ref().map(|ends| Arc::clone(&ends.range)),
+            fixed: spec.fixed,
+            first: state.first,
+            len: 0,
+            data_end: 0,
+        };
         let mut member = Member {
+            view,
             generation: state.generation,
             first: state.first,
             first_byte: state.first_byte,
@@ -353,6 +365,7 @@ impl Laid {
             place,
         };
         member.discard();
+        member.show();
         Ok(member)
     }
 }
@@ -570,9 +583,4 @@ impl Redo<'_> {
         let files = self.found.get(member)?.files(extend.ends)?.clone();
         Some((files, *self.replay.switched.get(member)?))
     }
-}
-
-/// The name of a file of a member in the home, for messages.
-pub(super) fn shown_name(kind: u8, member: usize, generation: u64) -> std::ffi::OsString {
-    file_name(kind_name(kind), member, generation)
 }

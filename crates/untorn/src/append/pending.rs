@@ -149,7 +149,10 @@ mod tests {
     #[test]
     fn an_empty_element_is_one() {
         let mut pending = Pending::none(0, 0);
-        assert_eq!([put(&mut pending, b""), put(&mut pending, b"x"), put(&mut pending, b"")], [0, 1, 2]);
+        assert_eq!(
+            [put(&mut pending, b""), put(&mut pending, b"x"), put(&mut pending, b"")],
+            [0, 1, 2]
+        );
         assert_eq!(pending.get(0), Some(&b""[..]));
         assert_eq!(pending.get(2), Some(&b""[..]));
         pending.rewind(1);

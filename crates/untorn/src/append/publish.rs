@@ -47,6 +47,7 @@ pub(super) struct Published {
     pub(super) seq: u64,
     pub(super) members: Box<[View]>,
     /// Nobody else changes the files as long as someone reads them.
+    #[expect(dead_code, reason = "held, not looked at")]
     pub(super) hold: Arc<Claim>,
 }
 
@@ -215,6 +216,16 @@ impl Shared {
             .wait_timeout_while(book, timeout, waiting)
             .unwrap_or_else(PoisonError::into_inner);
         book.durable > seq
+    }
+
+    /// Whether a state that is held, other than the last, shows elements before these, one for each member.
+    pub(super) fn shows_below(&self, firsts: &[u64]) -> bool {
+        let mut book = lock(&self.book);
+        book.states.retain(|state| state.strong_count() > 0);
+        let below = |state: Arc<Published>| {
+            state.members.iter().zip(firsts).any(|(view, first)| view.first < *first)
+        };
+        book.states.iter().filter_map(Weak::upgrade).any(below)
     }
 
     /// How many states are held by someone, and how many bytes are kept in memory for them.

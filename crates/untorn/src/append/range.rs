@@ -141,6 +141,11 @@ impl Range {
         self.map.is_some()
     }
 
+    /// How it is read.
+    pub(super) const fn mode(&self) -> ReadMode {
+        self.through.mode
+    }
+
     /// The file that the column is in.
     pub(super) fn file(&self) -> &dyn File {
         &*self.through.file

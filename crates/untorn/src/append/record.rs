@@ -308,7 +308,8 @@ mod tests {
     fn the_full_form_comes_back() {
         let member = MemberState { first: 1, first_byte: 5, ..MemberState::default() };
         let member = MemberState { data: End { end: 9, crc: 1 }, ..member };
-        let full = Full { closed: true, seq: 4, note: b"n".to_vec(), members: vec![member, member] };
+        let full =
+            Full { closed: true, seq: 4, note: b"n".to_vec(), members: vec![member, member] };
         let bytes = full.encode();
         assert_eq!(Full::decode(&bytes), Some(full));
         for cut in 0..bytes.len() {

@@ -34,9 +34,10 @@ impl Replay {
     /// Takes the full form; `None` if it is not one of this store.
     pub(super) fn take_full(&mut self, bytes: &[u8]) -> Option<()> {
         let full = Full::decode(bytes)?;
-        let kinds_fit = full.members.iter().zip(&self.fixed).all(|(member, fixed)| {
-            member.ends.is_some() == (*fixed == 0) && whole(member, *fixed)
-        });
+        let kinds_fit =
+            full.members.iter().zip(&self.fixed).all(|(member, fixed)| {
+                member.ends.is_some() == (*fixed == 0) && whole(member, *fixed)
+            });
         if full.members.len() != self.fixed.len() || !kinds_fit {
             return None;
         }

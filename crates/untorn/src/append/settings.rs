@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::options::{OnForeign, Verify};
 use crate::fs::{Fs, OsFs, ReadMode};
-use crate::{Durability, Error, ErrorKind, OnDamage, Result};
+use crate::{Error, ErrorKind, OnDamage, Result};
 
 /// Tells how far long work is: bytes done, and bytes in all.
 pub(super) type Progress = Arc<dyn Fn(u64, u64) + Send + Sync>;
@@ -13,7 +13,6 @@ pub(super) type Progress = Arc<dyn Fn(u64, u64) + Send + Sync>;
 #[derive(Clone)]
 pub(super) struct Settings {
     pub(super) fs: Arc<dyn Fs>,
-    pub(super) durability: Durability,
     pub(super) inline_limit: usize,
     pub(super) checkpoint_bytes: u64,
     pub(super) reserve: u64,
@@ -32,7 +31,6 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             fs: Arc::new(OsFs::new()),
-            durability: Durability::default(),
             inline_limit: 64 << 10,
             checkpoint_bytes: 64 << 20,
             reserve: 0,

@@ -26,8 +26,11 @@ use crate::{Error, ErrorKind, Result};
 pub(super) const END: u64 = 8;
 
 /// See the module.
-#[derive(Debug)]
-pub(super) struct Store {
+#[expect(
+    unnameable_types,
+    reason = "it stands behind the handles, which nobody can make otherwise"
+)]
+pub struct Store {
     pub(super) settings: Settings,
     /// What messages call it: the data file, or what the group is called.
     pub(super) path: PathBuf,
@@ -52,7 +55,6 @@ pub(super) struct Store {
 }
 
 /// One file of elements.
-#[derive(Debug)]
 pub(super) struct Member {
     pub(super) spec: MemberSpec,
     pub(super) place: Place,
@@ -62,6 +64,8 @@ pub(super) struct Member {
     pub(super) data: Column,
     /// Where the elements end, if they differ in size.
     pub(super) ends: Option<Column>,
+    /// What its readers are shown.
+    pub(super) view: View,
     pub(super) pending: Arc<Pending>,
     /// The space before the first element is still to be given back.
     pub(super) head_to_punch: bool,
@@ -117,7 +121,13 @@ impl Member {
         }
     }
 
-    pub(super) fn view(&self) -> View {
+    /// What its readers are shown from now on.
+    pub(super) fn show(&mut self) -> View {
+        self.view = self.shown();
+        self.view.clone()
+    }
+
+    pub(super) fn shown(&self) -> View {
         View {
             data: Arc::clone(&self.data.range),
             ends: self.ends.as_ref().map(|ends| Arc::clone(&ends.range)),
@@ -158,8 +168,9 @@ impl Store {
         Full { closed, seq: self.seq, note: self.note.clone(), members }
     }
 
-    pub(super) fn published(&self) -> Published {
-        let members = self.members.iter().map(Member::view).collect();
+    /// What readers are shown from now on.
+    pub(super) fn published(&mut self) -> Published {
+        let members = self.members.iter_mut().map(Member::show).collect();
         Published { seq: self.seq, members, hold: Arc::clone(&self.claim) }
     }
 
@@ -192,6 +203,16 @@ impl Store {
 
     pub(super) fn member_mut(&mut self, nth: usize) -> Result<&mut Member> {
         self.members.get_mut(nth).ok_or_else(|| no_member(&self.path))
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store")
+            .field("path", &self.path)
+            .field("seq", &self.seq)
+            .field("members", &self.members.len())
+            .finish_non_exhaustive()
     }
 }
 

@@ -253,6 +253,12 @@ pub trait File: Debug + Send + Sync + sealed::Sealed {
     /// The system's.
     fn set_xattr(&self, name: &OsStr, value: &[u8]) -> io::Result<()>;
 
+    /// Another handle of the same open file, as the standard library has them.
+    ///
+    /// # Errors
+    /// The system's; EOPNOTSUPP if it is not a file of the operating system.
+    fn to_std(&self) -> io::Result<std::fs::File>;
+
     /// For the implementation to find its own file in an argument.
     #[doc(hidden)]
     fn as_any(&self) -> &dyn Any;

@@ -244,6 +244,10 @@ impl File for OsFile {
         self.kernel.map_ahead(self.fd.as_fd(), len).map(Ahead)
     }
 
+    fn to_std(&self) -> io::Result<std::fs::File> {
+        self.fd.try_clone().map(Into::into)
+    }
+
     fn try_lock(&self, lock: Lock) -> io::Result<bool> {
         self.kernel.try_lock(self.fd.as_fd(), lock == Lock::Exclusive)
     }

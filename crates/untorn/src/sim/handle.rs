@@ -587,6 +587,10 @@ impl File for SimFile {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    fn to_std(&self) -> io::Result<std::fs::File> {
+        Err(error(Errno::OPNOTSUPP))
+    }
+
     fn try_lock(&self, lock: Lock) -> io::Result<bool> {
         self.call(CallKind::Lock, |core| {
             if core.lacks(Capability::Locks) {

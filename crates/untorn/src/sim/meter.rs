@@ -360,6 +360,10 @@ impl File for MeterFile {
         self.shared.pass(CallKind::Map, || self.inner.map_ahead(len))
     }
 
+    fn to_std(&self) -> io::Result<std::fs::File> {
+        self.inner.to_std()
+    }
+
     fn try_lock(&self, lock: Lock) -> io::Result<bool> {
         self.shared.pass(CallKind::Lock, || self.inner.try_lock(lock))
     }
