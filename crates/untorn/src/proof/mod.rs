@@ -11,6 +11,7 @@
 use crate::fs::SyncSite;
 use crate::sim::{After, DiskModel, Explorer, Fail, Report, Unwritten, Violation};
 
+mod append;
 #[cfg(feature = "blake3")]
 mod artifact;
 mod chunked;
@@ -35,12 +36,14 @@ pub enum Store {
     Journal,
     /// A file that fills in pieces, and its part.
     Chunked,
+    /// Elements appended, rewound and pruned, in one file or several.
+    Append,
 }
 
 impl Store {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Log, Self::File, Self::Snapshot, Self::Journal, Self::Chunked];
+    pub const ALL: [Self; 6] =
+        [Self::Log, Self::File, Self::Snapshot, Self::Journal, Self::Chunked, Self::Append];
 
     /// Its name on the command line.
     pub const fn name(self) -> &'static str {
@@ -50,6 +53,7 @@ impl Store {
             Self::Snapshot => "snapshot",
             Self::Journal => "journal",
             Self::Chunked => "chunked",
+            Self::Append => "append",
         }
     }
 
@@ -160,6 +164,7 @@ pub fn explore(
         Store::Snapshot => snapshot::parts(),
         Store::Journal => journal::parts(),
         Store::Chunked => chunked::parts(),
+        Store::Append => append::parts(),
     };
     let mut left = plan.states;
     let chosen = |n: &usize| plan.line.is_none_or(|line| line == *n);
@@ -201,6 +206,16 @@ pub const fn notices(site: SyncSite) -> (Store, usize) {
         | SyncSite::ChunkCommit
         | SyncSite::ChunkCommitDir => (Store::Chunked, 0),
         SyncSite::ChunkPart => (Store::Chunked, 1),
+        SyncSite::AppendBegin => (Store::Append, 3),
+        SyncSite::AppendMetaFile
+        | SyncSite::AppendMetaDir
+        | SyncSite::AppendBeginDir
+        | SyncSite::AppendName
+        | SyncSite::AppendAhead
+        | SyncSite::AppendNext
+        | SyncSite::AppendNextDir
+        | SyncSite::AppendSwitch => (Store::Append, 0),
+        SyncSite::AppendData | SyncSite::AppendEnds | SyncSite::AppendSums => (Store::Append, 1),
         SyncSite::ChunkCopyFile | SyncSite::ChunkCopyDir => (Store::Chunked, 3),
         _ => (Store::Log, 0),
     }

@@ -141,3 +141,28 @@ fn every_sync_has_a_reason() {
     }
     assert!(unnoticed.is_empty(), "nobody notices without {unnoticed:?}");
 }
+
+#[test]
+fn append_all_sequences() {
+    check(Store::Append, 0, 100_000);
+}
+
+#[test]
+fn append_checkpoints() {
+    check(Store::Append, 1, 60_000);
+}
+
+#[test]
+fn append_group() {
+    check(Store::Append, 2, 40_000);
+}
+
+#[test]
+fn append_adopted() {
+    check(Store::Append, 3, 10_000);
+}
+
+#[test]
+fn append_a_fault_at_every_call() {
+    check(Store::Append, 4, 20_000);
+}
