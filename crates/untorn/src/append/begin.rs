@@ -3,7 +3,7 @@
 //! # Invariants
 //! - N1 A store is there when its log has a full form. Until then an open begins anew, and takes nothing that it finds beside
 //!   the data files for true.
-//! - N2 META, the files and their names are durable before that form.
+//! - N2 META and the names of the files are durable before that form; the files themselves are synced with it, as by every checkpoint.
 
 use std::ffi::{OsStr, OsString};
 use std::ops::Range as Bytes;
@@ -16,8 +16,8 @@ use super::settings::{MemberSpec, Settings};
 use super::sizes::Taking;
 use super::stats::RecoveryReport;
 use super::store::END;
-use crate::commit::{self, Cut, Place, Quarantine};
-use crate::fs::{Dir, File, How, SyncSite};
+use crate::commit::{Cut, Place, Quarantine};
+use crate::fs::{Dir, File, How};
 use crate::{Error, ErrorKind, Result};
 
 /// Where a store is made or opened.
@@ -88,7 +88,7 @@ impl Site<'_> {
         Err(Error::new(ErrorKind::Damaged, "open", &path, what).at(0))
     }
 
-    /// Makes a member's files, and counts what its data file has already. All but the names are durable on `Ok`.
+    /// Makes a member's files, and counts what its data file has already. Nothing of it is durable yet.
     pub(super) fn begin(
         &self,
         nth: usize,
@@ -115,11 +115,6 @@ impl Site<'_> {
         };
         if len > 0 {
             self.adopt(spec, &mut laid, len, report)?;
-        }
-        let files = [Some(&laid.data), laid.ends.as_ref().map(|(files, _)| files)];
-        for files in files.into_iter().flatten() {
-            commit::sync_data(&*files.file, SyncSite::AppendBegin)?;
-            commit::sync_data(&*files.sums, SyncSite::AppendBegin)?;
         }
         Ok(laid)
     }

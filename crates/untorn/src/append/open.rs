@@ -489,8 +489,8 @@ pub(super) fn take_name(home: &dyn Dir, place: &Place, nth: usize, generation: u
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(e) => return Err(Error::system("open", &home.path().join(&name), e)),
     };
+    // Not synced: until it is durable, the file is in the home, and the next open comes here again.
     commit::rename_to(home, &name, &*file, place, Rename::Replace)?;
-    commit::sync_named(&*place.dir, SyncSite::AppendSwitch)?;
     // A crash may have left both names; a rename between two names of one file does nothing.
     commit::unlink(home, &name)
 }

@@ -80,8 +80,6 @@ pub enum SyncSite {
     AppendMetaFile,
     /// The home of an append-only file after its `META` was written, before there is a log in it.
     AppendMetaDir,
-    /// What a new store found and made in its files, before it counts.
-    AppendBegin,
     /// The home of a new store, before it counts.
     AppendBeginDir,
     /// The directory in which a data file was made, before its store counts.
@@ -98,13 +96,11 @@ pub enum SyncSite {
     AppendNext,
     /// Their names, before that record.
     AppendNextDir,
-    /// The directory of a data file after the compacted one took its name, before the old ones are removed.
-    AppendSwitch,
 }
 
 impl SyncSite {
     /// All sites that untorn itself uses, in the order of the enum.
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 43] = [
         Self::ReplaceFile,
         Self::ReplaceDir,
         Self::PublishFile,
@@ -140,7 +136,6 @@ impl SyncSite {
         Self::ResourceDir,
         Self::AppendMetaFile,
         Self::AppendMetaDir,
-        Self::AppendBegin,
         Self::AppendBeginDir,
         Self::AppendName,
         Self::AppendAhead,
@@ -149,7 +144,6 @@ impl SyncSite {
         Self::AppendSums,
         Self::AppendNext,
         Self::AppendNextDir,
-        Self::AppendSwitch,
     ];
 
     /// The site's name in lower case with dashes, as the command line prints and takes it.
@@ -191,7 +185,6 @@ impl SyncSite {
             Self::ResourceDir => "resource-dir",
             Self::AppendMetaFile => "append-meta-file",
             Self::AppendMetaDir => "append-meta-dir",
-            Self::AppendBegin => "append-begin",
             Self::AppendBeginDir => "append-begin-dir",
             Self::AppendName => "append-name",
             Self::AppendAhead => "append-ahead",
@@ -200,7 +193,6 @@ impl SyncSite {
             Self::AppendSums => "append-sums",
             Self::AppendNext => "append-next",
             Self::AppendNextDir => "append-next-dir",
-            Self::AppendSwitch => "append-switch",
         }
     }
 

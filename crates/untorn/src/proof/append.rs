@@ -503,7 +503,7 @@ const ALONE: How2 = How2 { shape: Shape::Variable, checkpoint_bytes: 1 << 20 };
 const FIXED: How2 = How2 { shape: Shape::Fixed, checkpoint_bytes: 1 << 20 };
 const GROUP: How2 = How2 { shape: Shape::Group, checkpoint_bytes: 1 << 20 };
 /// So small that almost each commit is followed by a checkpoint.
-const CHECKPOINTS: How2 = How2 { shape: Shape::Variable, checkpoint_bytes: 2500 };
+const CHECKPOINTS: How2 = How2 { shape: Shape::Variable, checkpoint_bytes: 600 };
 
 fn explorer(
     task: Task<'_>,
@@ -512,8 +512,8 @@ fn explorer(
 ) -> Explorer<Ledger, World> {
     task.explorer(check)
         .prepare(|sim| drop(sim.make_dirs(DIR)))
-        .start("empty", move |run| World::new(run, how, 0))
         .start("almost a block", move |run| World::new(run, how, START))
+        .start("empty", move |run| World::new(run, how, 0))
         .start("closed", move |run| {
             let mut world = World::new(run, how, START)?;
             world.close(run)?;

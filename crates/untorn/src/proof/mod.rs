@@ -206,15 +206,13 @@ pub const fn notices(site: SyncSite) -> (Store, usize) {
         | SyncSite::ChunkCommit
         | SyncSite::ChunkCommitDir => (Store::Chunked, 0),
         SyncSite::ChunkPart => (Store::Chunked, 1),
-        SyncSite::AppendBegin => (Store::Append, 3),
         SyncSite::AppendMetaFile
         | SyncSite::AppendMetaDir
         | SyncSite::AppendBeginDir
         | SyncSite::AppendName
         | SyncSite::AppendAhead
         | SyncSite::AppendNext
-        | SyncSite::AppendNextDir
-        | SyncSite::AppendSwitch => (Store::Append, 0),
+        | SyncSite::AppendNextDir => (Store::Append, 0),
         SyncSite::AppendData | SyncSite::AppendEnds | SyncSite::AppendSums => (Store::Append, 1),
         SyncSite::ChunkCopyFile | SyncSite::ChunkCopyDir => (Store::Chunked, 3),
         _ => (Store::Log, 0),
