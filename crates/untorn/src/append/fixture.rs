@@ -1,4 +1,5 @@
 //! For the tests of the read side: columns that are built by hand, as a writer leaves them.
+#![expect(clippy::arithmetic_side_effects, reason = "the numbers are those of the tests")]
 
 use std::ffi::OsStr;
 use std::ops;
@@ -93,6 +94,7 @@ impl World {
         (data, ends, view)
     }
 
+    #[expect(clippy::unused_self, reason = "a state is one of this world")]
     pub(super) fn state(&self, seq: u64, view: &View, hold: &Arc<Claim>) -> Published {
         Published { seq, members: Box::new([view.clone()]), hold: Arc::clone(hold) }
     }

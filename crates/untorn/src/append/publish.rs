@@ -47,6 +47,7 @@ pub(super) struct Published {
     pub(super) seq: u64,
     pub(super) members: Box<[View]>,
     /// Nobody else changes the files as long as someone reads them.
+    #[expect(dead_code, reason = "held for its lock")]
     pub(super) hold: Arc<Claim>,
 }
 
@@ -269,6 +270,7 @@ impl Drop for Turn<'_> {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "small numbers")]
 mod tests {
     use super::super::fixture::{World, noise, worlds};
     use super::*;

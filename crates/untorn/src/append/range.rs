@@ -39,6 +39,8 @@ const CAPACITY_MIN: u64 = 64 << 20;
 /// How many blocks are compared under one lock, and their sums read by one call.
 const RUN: u64 = 64;
 const RUN_BYTES: u64 = RUN * BLOCK;
+#[expect(clippy::cast_possible_truncation, reason = "256 bytes")]
+const SUMS_LEN: usize = (RUN * SUM) as usize;
 #[expect(clippy::cast_possible_truncation, reason = "16 KiB")]
 const BLOCK_LEN: usize = BLOCK as usize;
 
@@ -321,22 +323,16 @@ impl Range {
     fn piece(&self, at: ops::Range<u64>) -> Result<Piece> {
         let len = self.len(&at)?;
         let failed = |e| Error::system("freeze", self.path(), e).at(at.start);
-        let bytes = match &self.map {
-            Some(map) => {
-                let start = usize::try_from(at.start).map_err(|_| self.outside(&at))?;
-                map.freeze(start, len).map_err(failed)?;
-                None
-            }
-            None => {
-                let mut bytes = Vec::new();
-                let room = bytes.try_reserve_exact(len);
-                room.map_err(|_| failed(Errno::NOMEM.into()))?;
-                bytes.resize(len, 0);
-                self.load(at.start, &mut bytes)?;
-                Some(bytes.into_boxed_slice())
-            }
-        };
-        Ok(Piece { at, bytes })
+        if let Some(map) = &self.map {
+            let start = usize::try_from(at.start).map_err(|_| self.outside(&at))?;
+            map.freeze(start, len).map_err(failed)?;
+            return Ok(Piece { at, bytes: None });
+        }
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(len).map_err(|_| failed(Errno::NOMEM.into()))?;
+        bytes.resize(len, 0);
+        self.load(at.start, &mut bytes)?;
+        Ok(Piece { at, bytes: Some(bytes.into_boxed_slice()) })
     }
 
     /// Bytes of the column that are kept in memory for those who read them still.
@@ -371,29 +367,28 @@ impl Range {
     /// Compares the blocks that are not to be skipped, a run at most, and hands each to `found`, with whether it fits its sum.
     fn sums(
         &self,
-        blocks: ops::RangeInclusive<u64>,
+        blocks: ops::Range<u64>,
         skip: impl Fn(u64) -> bool,
         mut found: impl FnMut(u64, bool) -> Result<()>,
     ) -> Result<()> {
-        let mut sums = [0; (RUN * SUM) as usize];
+        let mut sums = [0; SUMS_LEN];
         let mut loaded: Option<(u64, usize)> = None;
         let mut buf = Vec::new();
-        let last = *blocks.end();
+        let end = blocks.end;
         for block in blocks {
             if skip(block) {
                 continue;
             }
-            let (first, got) = match loaded {
-                Some(loaded) => loaded,
-                None => {
-                    let count = last.saturating_sub(block).saturating_add(1).min(RUN);
-                    let len = usize::try_from(count.saturating_mul(SUM)).unwrap_or(sums.len());
-                    let part = sums.get_mut(..len).unwrap_or_default();
-                    let got = self.through.sums.read_at(part, sum_at(block)).map_err(|e| {
-                        Error::system("read", self.through.sums.path(), e).at(sum_at(block))
-                    })?;
-                    *loaded.insert((block, got))
-                }
+            let (first, got) = if let Some(loaded) = loaded {
+                loaded
+            } else {
+                let count = end.saturating_sub(block);
+                let len = usize::try_from(count.saturating_mul(SUM)).unwrap_or(usize::MAX);
+                let part = sums.get_mut(..len.min(SUMS_LEN)).unwrap_or_default();
+                let got = self.through.sums.read_at(part, sum_at(block)).map_err(|e| {
+                    Error::system("read", self.through.sums.path(), e).at(sum_at(block))
+                })?;
+                *loaded.insert((block, got))
             };
             let at = block.saturating_sub(first).saturating_mul(SUM);
             let at = usize::try_from(at).unwrap_or(usize::MAX);
@@ -411,16 +406,13 @@ impl Range {
     /// What the sum of a full block should be.
     fn sum_of(&self, block: u64, buf: &mut Vec<u8>) -> Result<u32> {
         let at = self.through.base.saturating_add(start_of(block));
-        let bytes = match &self.map {
-            Some(map) => {
-                let lent = usize::try_from(at).ok().and_then(|at| map.slice(at, BLOCK_LEN));
-                lent.ok_or_else(|| self.outside(&(at..at.saturating_add(BLOCK))))?
-            }
-            None => {
-                buf.resize(BLOCK_LEN, 0);
-                self.load(at, buf)?;
-                buf.as_slice()
-            }
+        let bytes = if let Some(map) = &self.map {
+            let lent = usize::try_from(at).ok().and_then(|at| map.slice(at, BLOCK_LEN));
+            lent.ok_or_else(|| self.outside(&(at..at.saturating_add(BLOCK))))?
+        } else {
+            buf.resize(BLOCK_LEN, 0);
+            self.load(at, buf)?;
+            buf.as_slice()
         };
         Ok(self.through.seed.sum(block, bytes))
     }
@@ -520,11 +512,11 @@ fn to_u32(number: u64) -> u32 {
 }
 
 /// The blocks that bytes lie in.
-fn touched(bytes: &ops::Range<u64>) -> ops::RangeInclusive<u64> {
+fn touched(bytes: &ops::Range<u64>) -> ops::Range<u64> {
     if bytes.is_empty() {
-        return 1..=0;
+        return 0..0;
     }
-    block_of(bytes.start)..=block_of(bytes.end.saturating_sub(1))
+    block_of(bytes.start)..block_of(bytes.end.saturating_sub(1)).saturating_add(1)
 }
 
 /// The bytes in runs that end where a block does.
@@ -563,6 +555,7 @@ fn gaps(pieces: &[Piece], wanted: ops::Range<u64>) -> Vec<ops::Range<u64>> {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "small numbers")]
 mod tests {
     use super::super::fixture::{copied, noise, real, worlds};
     use super::*;
@@ -730,7 +723,7 @@ mod tests {
         let range = column.range();
         copied(&range, 0..16_384 * 140).unwrap();
         let next = range.successor(16_384 * 130 + 5, 16_384 * 200).unwrap();
-        column.change(0, &[0; 16_384 * 200]);
+        column.change(0, &vec![0; 16_384 * 200]);
         for block in 0..200_u64 {
             let seen = next.get(block * 16_384..block * 16_384 + 1).is_some();
             assert_eq!(seen, block < 130, "{block}");
