@@ -4,7 +4,7 @@
 mod blocks;
 mod element;
 #[cfg(test)]
-mod fixture;
+mod for_tests;
 mod iter;
 mod options;
 #[cfg_attr(not(test), expect(dead_code, reason = "the writer comes next"))]

@@ -270,9 +270,10 @@ impl Drop for Turn<'_> {
 }
 
 #[cfg(test)]
-#[expect(clippy::cast_possible_truncation, reason = "small numbers")]
 mod tests {
-    use super::super::fixture::{World, noise, worlds};
+    #![expect(clippy::cast_possible_truncation, reason = "small numbers")]
+
+    use super::super::for_tests::{World, noise, worlds};
     use super::*;
     use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 

@@ -555,9 +555,10 @@ fn gaps(pieces: &[Piece], wanted: ops::Range<u64>) -> Vec<ops::Range<u64>> {
 }
 
 #[cfg(test)]
-#[expect(clippy::cast_possible_truncation, reason = "small numbers")]
 mod tests {
-    use super::super::fixture::{copied, noise, real, worlds};
+    #![expect(clippy::cast_possible_truncation, reason = "small numbers")]
+
+    use super::super::for_tests::{copied, noise, real, worlds};
     use super::*;
     use std::sync::Barrier;
 

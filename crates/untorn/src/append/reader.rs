@@ -148,7 +148,7 @@ impl<T, C> Debug for Reader<T, C> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{noise, worlds};
+    use super::super::for_tests::{noise, worlds};
     use super::*;
 
     #[test]

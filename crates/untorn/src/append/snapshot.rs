@@ -298,9 +298,10 @@ fn pieces(bytes: ops::Range<u64>) -> impl Iterator<Item = ops::Range<u64>> {
 }
 
 #[cfg(test)]
-#[expect(clippy::cast_possible_truncation, reason = "small numbers")]
 mod tests {
-    use super::super::fixture::{World, noise, worlds};
+    #![expect(clippy::cast_possible_truncation, reason = "small numbers")]
+
+    use super::super::for_tests::{World, noise, worlds};
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 

@@ -111,7 +111,7 @@ impl<T, C> Debug for Tail<T, C> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{World, noise, worlds};
+    use super::super::for_tests::{World, noise, worlds};
     use super::super::publish::{Published, Shared, View};
     use super::*;
     use crate::commit::Claim;
