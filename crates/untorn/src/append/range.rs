@@ -157,13 +157,13 @@ impl Range {
     #[inline]
     pub(super) fn get(&self, bytes: ops::Range<u64>) -> Option<&[u8]> {
         let map = self.map.as_ref()?;
-        let len = bytes.end.checked_sub(bytes.start)?;
-        let (first, last) = (block_of(bytes.start), block_of(bytes.end.saturating_sub(1)));
-        if !self.is_seen(first) || (last > first && !self.all_seen(first, last)) {
+        let (first, last) = (block_of(bytes.start), block_of(bytes.end.wrapping_sub(1)));
+        if !self.is_seen(first) || (last != first && !self.are_seen(first, last)) {
             return None;
         }
-        let at = self.through.base.checked_add(bytes.start)?;
-        map.slice(usize::try_from(at).ok()?, usize::try_from(len).ok()?)
+        // What wraps round is not in the map.
+        let at = usize::try_from(self.through.base.wrapping_add(bytes.start)).ok()?;
+        map.slice(at, usize::try_from(bytes.end.wrapping_sub(bytes.start)).ok()?)
     }
 
     /// Lends bytes; blocks that were not seen yet are compared with their sums.
@@ -209,7 +209,7 @@ impl Range {
     /// Sees to it that the blocks of these bytes are seen.
     pub(super) fn compare(&self, bytes: ops::Range<u64>) -> Result<()> {
         for run in runs(bytes) {
-            if self.all_seen(block_of(run.start), block_of(run.end.saturating_sub(1))) {
+            if self.are_seen(block_of(run.start), block_of(run.end.saturating_sub(1))) {
                 continue;
             }
             self.compare_run(&read(&self.held), run)?;
@@ -349,11 +349,13 @@ impl Range {
 
     #[inline]
     fn is_seen(&self, block: u64) -> bool {
-        let word = usize::try_from(block / 64).ok().and_then(|word| self.seen.get(word));
-        word.is_some_and(|word| word.load(Acquire) >> (block % 64) & 1 == 1)
+        let Ok(word) = usize::try_from(block / 64) else { return false };
+        self.seen.get(word).is_some_and(|word| word.load(Acquire) >> (block % 64) & 1 == 1)
     }
 
-    fn all_seen(&self, first: u64, last: u64) -> bool {
+    /// Apart, so that the usual case of one block stays small where it is inlined.
+    #[inline(never)]
+    fn are_seen(&self, first: u64, last: u64) -> bool {
         (first..=last).all(|block| self.is_seen(block))
     }
 
