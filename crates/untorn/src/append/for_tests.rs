@@ -3,7 +3,6 @@
 
 use std::ffi::OsStr;
 use std::ops;
-use std::path::Path;
 use std::sync::Arc;
 
 use super::Verify;
@@ -24,14 +23,20 @@ pub(super) struct World {
 
 /// The operating system with a map and with calls, and the simulated disk, which has no map.
 pub(super) fn worlds() -> Vec<World> {
-    let mut worlds = vec![real("map", ReadMode::Map), real("calls", ReadMode::Pread)];
-    #[cfg(feature = "sim")]
-    {
-        let fs: Arc<dyn Fs> = Arc::new(crate::sim::SimFs::new(1));
-        let dir = fs.open_dir(Path::new("/")).unwrap();
-        worlds.push(World { name: "sim", dir, mode: ReadMode::Map, fs, _temp: None });
-    }
-    worlds
+    let real = [real("map", ReadMode::Map), real("calls", ReadMode::Pread)];
+    real.into_iter().chain(simulated()).collect()
+}
+
+#[cfg(feature = "sim")]
+fn simulated() -> Option<World> {
+    let fs: Arc<dyn Fs> = Arc::new(crate::sim::SimFs::new(1));
+    let dir = fs.open_dir(std::path::Path::new("/")).unwrap();
+    Some(World { name: "sim", dir, mode: ReadMode::Map, fs, _temp: None })
+}
+
+#[cfg(not(feature = "sim"))]
+const fn simulated() -> Option<World> {
+    None
 }
 
 pub(super) fn real(name: &'static str, mode: ReadMode) -> World {
