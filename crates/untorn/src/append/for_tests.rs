@@ -28,15 +28,15 @@ pub(super) fn worlds() -> Vec<World> {
 }
 
 #[cfg(feature = "sim")]
-fn simulated() -> Option<World> {
+fn simulated() -> Vec<World> {
     let fs: Arc<dyn Fs> = Arc::new(crate::sim::SimFs::new(1));
     let dir = fs.open_dir(std::path::Path::new("/")).unwrap();
-    Some(World { name: "sim", dir, mode: ReadMode::Map, fs, _temp: None })
+    vec![World { name: "sim", dir, mode: ReadMode::Map, fs, _temp: None }]
 }
 
 #[cfg(not(feature = "sim"))]
-const fn simulated() -> Option<World> {
-    None
+const fn simulated() -> Vec<World> {
+    Vec::new()
 }
 
 pub(super) fn real(name: &'static str, mode: ReadMode) -> World {
