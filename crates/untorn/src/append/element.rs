@@ -23,25 +23,27 @@ impl View {
         if pos.wrapping_sub(self.first) >= self.len.wrapping_sub(self.first) {
             return None;
         }
-        let at = match &self.ends {
-            None => {
-                let start = pos.wrapping_mul(u64::from(self.fixed));
-                start..start.wrapping_add(u64::from(self.fixed))
-            }
-            Some(ends) => {
-                let at = pos.wrapping_mul(END);
-                let place = if pos == 0 {
-                    0..u64::from_le_bytes(*ends.get(0..END)?.first_chunk()?)
-                } else {
-                    place_of(ends.get(at.wrapping_sub(END)..at.wrapping_add(END))?)?
-                };
-                if place.start > place.end || place.end > self.data_end {
-                    return None;
-                }
-                place
-            }
+        if self.ends.is_some() {
+            return self.get_varying(pos);
+        }
+        let start = pos.wrapping_mul(u64::from(self.fixed));
+        self.data.get(start..start.wrapping_add(u64::from(self.fixed)))
+    }
+
+    /// Apart, so that the other case stays small where it is inlined.
+    #[inline(never)]
+    fn get_varying(&self, pos: u64) -> Option<&[u8]> {
+        let ends = self.ends.as_ref()?;
+        let at = pos.wrapping_mul(END);
+        let place = if pos == 0 {
+            0..u64::from_le_bytes(*ends.get(0..END)?.first_chunk()?)
+        } else {
+            place_of(ends.get(at.wrapping_sub(END)..at.wrapping_add(END))?)?
         };
-        self.data.get(at)
+        if place.start > place.end || place.end > self.data_end {
+            return None;
+        }
+        self.data.get(place)
     }
 
     /// The element, borrowed.

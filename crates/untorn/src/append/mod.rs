@@ -51,7 +51,7 @@ mod data_file;
 mod element;
 mod file;
 #[cfg(test)]
-mod fixture;
+mod for_tests;
 mod group;
 mod iter;
 mod meta;

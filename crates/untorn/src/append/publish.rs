@@ -47,7 +47,7 @@ pub(super) struct Published {
     pub(super) seq: u64,
     pub(super) members: Box<[View]>,
     /// Nobody else changes the files as long as someone reads them.
-    #[expect(dead_code, reason = "held, not looked at")]
+    #[expect(dead_code, reason = "held for its lock")]
     pub(super) hold: Arc<Claim>,
 }
 
@@ -275,6 +275,182 @@ impl Drop for Turn<'_> {
         // The lock is given back after it, as fields are dropped last.
         if let Some(next) = self.fallback.take() {
             self.shared.publish(next, true);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::cast_possible_truncation, reason = "small numbers")]
+
+    use super::super::for_tests::{World, noise, worlds};
+    use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+    fn world() -> World {
+        worlds().remove(1)
+    }
+
+    #[test]
+    fn the_durable_state_follows_the_visible_one() {
+        let world = world();
+        let (_, view) = world.fixed(10, &noise(1, 1000));
+        let hold = world.claim();
+        let shared = Shared::new(world.state(1, &view, &hold));
+        shared.publish(world.state(2, &view, &hold), false);
+        assert_eq!((shared.visible().seq, shared.durable().seq), (2, 1));
+        assert!(!shared.wait_past(1, Duration::ZERO));
+        shared.made_durable();
+        assert_eq!((shared.durable().seq, shared.wait_past(1, Duration::ZERO)), (2, true));
+        shared.publish(world.state(3, &view, &hold), true);
+        assert_eq!((shared.with(|state| state.seq), shared.durable().seq), (3, 3));
+        shared.close();
+        assert!(!shared.wait_past(3, Duration::from_secs(3600)));
+        assert_eq!(shared.visible().seq, 3);
+    }
+
+    #[test]
+    fn the_living_are_those_that_someone_holds() {
+        let world = world();
+        let (_, view) = world.fixed(10, &noise(1, 1000));
+        let hold = world.claim();
+        let state = |seq| world.state(seq, &view, &hold);
+        let seqs = |turn: &Turn<'_>| -> Vec<u64> { turn.living().iter().map(|s| s.seq).collect() };
+        let shared = Shared::new(state(1));
+        let first = shared.visible();
+        let clone = Arc::clone(&first);
+        for seq in 2..200 {
+            shared.publish(state(seq), true);
+        }
+        // A look without a count, as a reader takes it.
+        let look = shared.current.load();
+        shared.publish(state(200), false);
+        assert_eq!(shared.held().0, 2);
+        let turn = shared.turn(state(0));
+        assert_eq!(seqs(&turn), [1, 199]);
+        turn.finish(state(201));
+        drop((first, look));
+        // The last one, looked at when the turn begins.
+        let look = shared.current.load();
+        let turn = shared.turn(state(0));
+        assert_eq!(seqs(&turn), [1, 201]);
+        drop((look, clone));
+        assert_eq!(seqs(&turn), [] as [u64; 0]);
+        drop(turn);
+        assert_eq!((shared.visible().seq, shared.durable().seq), (0, 0));
+        assert_eq!(shared.held(), (0, 0));
+        let turn = shared.turn(state(0));
+        assert!(turn.living().is_empty(), "what nobody holds is not kept by us");
+    }
+
+    #[test]
+    fn the_oldest_states_are_forgotten() {
+        let world = world();
+        let (_, view) = world.fixed(10, &noise(1, 1000));
+        let hold = world.claim();
+        let shared = Shared::new(world.state(1, &view, &hold));
+        for seq in 2..10_000 {
+            shared.publish(world.state(seq, &view, &hold), true);
+        }
+        assert!(lock(&shared.book).states.len() <= 2 * UNHELD_MAX);
+    }
+
+    #[test]
+    fn copies_that_are_held_are_counted_once() {
+        let world = world();
+        let (_, view) = world.fixed(10, &noise(1, 1000));
+        let hold = world.claim();
+        let shared = Shared::new(world.state(1, &view, &hold));
+        let first = shared.visible();
+        shared.publish(world.state(2, &view, &hold), true);
+        let second = shared.visible();
+        view.data.freeze(400, 1000).unwrap();
+        assert_eq!(shared.held(), (2, 600));
+        drop((first, second));
+    }
+
+    #[test]
+    fn rewinds_are_told_as_deep_as_they_were() {
+        let world = world();
+        let (_, view) = world.fixed(10, &noise(1, 1000));
+        let shared = Shared::new(world.state(1, &view, &world.claim()));
+        // Against the plain list of all.
+        let mut all: Vec<(u64, u64)> = Vec::new();
+        let keeps = noise(5, 300);
+        for (seq, keep) in (2..).zip(keeps.iter().map(|k| u64::from(*k))) {
+            shared.note_rewind(seq, 0, keep);
+            all.push((seq, keep));
+            for since in [0, seq / 2, seq - 1, seq] {
+                let want = all.iter().filter(|(at, _)| *at > since).map(|(_, keep)| *keep).min();
+                assert_eq!(shared.rewinds_since(since, 0), want, "{since} of {seq}");
+            }
+        }
+        assert_eq!(shared.rewinds_since(0, 1), None);
+        // Ever higher ones do not pile up, and none is forgotten: an old one is told as deeper.
+        for n in 0..10_000 {
+            shared.note_rewind(1000 + n, 1, n);
+        }
+        assert!(lock(&shared.book).rewinds.get(&1).unwrap().len() <= REWINDS_MAX);
+        assert_eq!(shared.rewinds_since(10_998, 1), Some(9999));
+        assert!((0..=5000).contains(&shared.rewinds_since(6000, 1).unwrap()));
+    }
+
+    /// Whoever gets hold of a state while turns come and go reads what it showed when it was published.
+    #[test]
+    fn no_reader_sees_a_turn() {
+        for world in worlds().iter().filter(|world| world.name != "sim") {
+            let (mut column, mut view) = world.fixed(100, &noise(0, 200_000));
+            let hold = world.claim();
+            let shared = Shared::new(world.state(0, &view, &hold));
+            let done = AtomicBool::new(false);
+            // All elements of the commit are those of its number.
+            let check = |state: &Published| {
+                let view = &state.members[0];
+                let want = noise(state.seq, 200_000);
+                for pos in (0..2000).step_by(97) {
+                    let at = pos as usize * 100;
+                    let got = view.cow(pos).unwrap();
+                    assert!(
+                        *got == want[at..at + 100],
+                        "{} of {} in {}",
+                        pos,
+                        state.seq,
+                        world.name
+                    );
+                }
+            };
+            std::thread::scope(|scope| {
+                for reader in 0..2 {
+                    let (shared, check, done) = (&shared, &check, &done);
+                    scope.spawn(move || {
+                        let mut kept: Vec<Arc<Published>> = Vec::new();
+                        let mut round = reader;
+                        while !done.load(SeqCst) {
+                            shared.with(check);
+                            check(&shared.durable());
+                            kept.push(shared.visible());
+                            for state in &kept {
+                                check(state);
+                            }
+                            round += 1;
+                            kept.truncate(round % 4);
+                        }
+                    });
+                }
+                for seq in 1..80 {
+                    let turn = shared.turn(world.state(seq, &view, &hold));
+                    for old in turn.living() {
+                        let old = &old.members[0];
+                        old.data.freeze(0, old.data_end).unwrap();
+                    }
+                    column.change(0, &noise(seq, 200_000));
+                    let next = view.data.successor(0, 200_000).unwrap();
+                    next.trust(196_608..200_000);
+                    view.data = Arc::new(next);
+                    turn.finish(world.state(seq, &view, &hold));
+                }
+                done.store(true, SeqCst);
+            });
         }
     }
 }

@@ -39,6 +39,8 @@ const CAPACITY_MIN: u64 = 64 << 20;
 /// How many blocks are compared under one lock, and their sums read by one call.
 const RUN: u64 = 64;
 const RUN_BYTES: u64 = RUN * BLOCK;
+#[expect(clippy::cast_possible_truncation, reason = "256 bytes")]
+const SUMS_LEN: usize = (RUN * SUM) as usize;
 #[expect(clippy::cast_possible_truncation, reason = "16 KiB")]
 const BLOCK_LEN: usize = BLOCK as usize;
 
@@ -160,13 +162,13 @@ impl Range {
     #[inline]
     pub(super) fn get(&self, bytes: ops::Range<u64>) -> Option<&[u8]> {
         let map = self.map.as_ref()?;
-        let len = bytes.end.checked_sub(bytes.start)?;
-        let (first, last) = (block_of(bytes.start), block_of(bytes.end.saturating_sub(1)));
-        if !self.is_seen(first) || (last > first && !self.all_seen(first, last)) {
+        let (first, last) = (block_of(bytes.start), block_of(bytes.end.wrapping_sub(1)));
+        if !self.is_seen(first) || (last != first && !self.are_seen(first, last)) {
             return None;
         }
-        let at = self.through.base.checked_add(bytes.start)?;
-        map.slice(usize::try_from(at).ok()?, usize::try_from(len).ok()?)
+        // What wraps round is not in the map.
+        let at = usize::try_from(self.through.base.wrapping_add(bytes.start)).ok()?;
+        map.slice(at, usize::try_from(bytes.end.wrapping_sub(bytes.start)).ok()?)
     }
 
     /// Lends bytes; blocks that were not seen yet are compared with their sums.
@@ -212,7 +214,7 @@ impl Range {
     /// Sees to it that the blocks of these bytes are seen.
     pub(super) fn compare(&self, bytes: ops::Range<u64>) -> Result<()> {
         for run in runs(bytes) {
-            if self.all_seen(block_of(run.start), block_of(run.end.saturating_sub(1))) {
+            if self.are_seen(block_of(run.start), block_of(run.end.saturating_sub(1))) {
                 continue;
             }
             self.compare_run(&read(&self.held), run)?;
@@ -326,22 +328,16 @@ impl Range {
     fn piece(&self, at: ops::Range<u64>) -> Result<Piece> {
         let len = self.len(&at)?;
         let failed = |e| Error::system("freeze", self.path(), e).at(at.start);
-        let bytes = match &self.map {
-            Some(map) => {
-                let start = usize::try_from(at.start).map_err(|_| self.outside(&at))?;
-                map.freeze(start, len).map_err(failed)?;
-                None
-            }
-            None => {
-                let mut bytes = Vec::new();
-                let room = bytes.try_reserve_exact(len);
-                room.map_err(|_| failed(Errno::NOMEM.into()))?;
-                bytes.resize(len, 0);
-                self.load(at.start, &mut bytes)?;
-                Some(bytes.into_boxed_slice())
-            }
-        };
-        Ok(Piece { at, bytes })
+        if let Some(map) = &self.map {
+            let start = usize::try_from(at.start).map_err(|_| self.outside(&at))?;
+            map.freeze(start, len).map_err(failed)?;
+            return Ok(Piece { at, bytes: None });
+        }
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(len).map_err(|_| failed(Errno::NOMEM.into()))?;
+        bytes.resize(len, 0);
+        self.load(at.start, &mut bytes)?;
+        Ok(Piece { at, bytes: Some(bytes.into_boxed_slice()) })
     }
 
     /// Bytes of the column that are kept in memory for those who read them still.
@@ -358,11 +354,13 @@ impl Range {
 
     #[inline]
     fn is_seen(&self, block: u64) -> bool {
-        let word = usize::try_from(block / 64).ok().and_then(|word| self.seen.get(word));
-        word.is_some_and(|word| word.load(Acquire) >> (block % 64) & 1 == 1)
+        let Ok(word) = usize::try_from(block / 64) else { return false };
+        self.seen.get(word).is_some_and(|word| word.load(Acquire) >> (block % 64) & 1 == 1)
     }
 
-    fn all_seen(&self, first: u64, last: u64) -> bool {
+    /// Apart, so that the usual case of one block stays small where it is inlined.
+    #[inline(never)]
+    fn are_seen(&self, first: u64, last: u64) -> bool {
         (first..=last).all(|block| self.is_seen(block))
     }
 
@@ -376,29 +374,28 @@ impl Range {
     /// Compares the blocks that are not to be skipped, a run at most, and hands each to `found`, with whether it fits its sum.
     fn sums(
         &self,
-        blocks: ops::RangeInclusive<u64>,
+        blocks: ops::Range<u64>,
         skip: impl Fn(u64) -> bool,
         mut found: impl FnMut(u64, bool) -> Result<()>,
     ) -> Result<()> {
-        let mut sums = [0; (RUN * SUM) as usize];
+        let mut sums = [0; SUMS_LEN];
         let mut loaded: Option<(u64, usize)> = None;
         let mut buf = Vec::new();
-        let last = *blocks.end();
+        let end = blocks.end;
         for block in blocks {
             if skip(block) {
                 continue;
             }
-            let (first, got) = match loaded {
-                Some(loaded) => loaded,
-                None => {
-                    let count = last.saturating_sub(block).saturating_add(1).min(RUN);
-                    let len = usize::try_from(count.saturating_mul(SUM)).unwrap_or(sums.len());
-                    let part = sums.get_mut(..len).unwrap_or_default();
-                    let got = self.through.sums.read_at(part, sum_at(block)).map_err(|e| {
-                        Error::system("read", self.through.sums.path(), e).at(sum_at(block))
-                    })?;
-                    *loaded.insert((block, got))
-                }
+            let (first, got) = if let Some(loaded) = loaded {
+                loaded
+            } else {
+                let count = end.saturating_sub(block);
+                let len = usize::try_from(count.saturating_mul(SUM)).unwrap_or(usize::MAX);
+                let part = sums.get_mut(..len.min(SUMS_LEN)).unwrap_or_default();
+                let got = self.through.sums.read_at(part, sum_at(block)).map_err(|e| {
+                    Error::system("read", self.through.sums.path(), e).at(sum_at(block))
+                })?;
+                *loaded.insert((block, got))
             };
             let at = block.saturating_sub(first).saturating_mul(SUM);
             let at = usize::try_from(at).unwrap_or(usize::MAX);
@@ -416,16 +413,13 @@ impl Range {
     /// What the sum of a full block should be.
     fn sum_of(&self, block: u64, buf: &mut Vec<u8>) -> Result<u32> {
         let at = self.through.base.saturating_add(start_of(block));
-        let bytes = match &self.map {
-            Some(map) => {
-                let lent = usize::try_from(at).ok().and_then(|at| map.slice(at, BLOCK_LEN));
-                lent.ok_or_else(|| self.outside(&(at..at.saturating_add(BLOCK))))?
-            }
-            None => {
-                buf.resize(BLOCK_LEN, 0);
-                self.load(at, buf)?;
-                buf.as_slice()
-            }
+        let bytes = if let Some(map) = &self.map {
+            let lent = usize::try_from(at).ok().and_then(|at| map.slice(at, BLOCK_LEN));
+            lent.ok_or_else(|| self.outside(&(at..at.saturating_add(BLOCK))))?
+        } else {
+            buf.resize(BLOCK_LEN, 0);
+            self.load(at, buf)?;
+            buf.as_slice()
         };
         Ok(self.through.seed.sum(block, bytes))
     }
@@ -525,11 +519,11 @@ fn to_u32(number: u64) -> u32 {
 }
 
 /// The blocks that bytes lie in.
-fn touched(bytes: &ops::Range<u64>) -> ops::RangeInclusive<u64> {
+fn touched(bytes: &ops::Range<u64>) -> ops::Range<u64> {
     if bytes.is_empty() {
-        return 1..=0;
+        return 0..0;
     }
-    block_of(bytes.start)..=block_of(bytes.end.saturating_sub(1))
+    block_of(bytes.start)..block_of(bytes.end.saturating_sub(1)).saturating_add(1)
 }
 
 /// The bytes in runs that end where a block does.
@@ -569,7 +563,9 @@ fn gaps(pieces: &[Piece], wanted: ops::Range<u64>) -> Vec<ops::Range<u64>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::{copied, noise, real, worlds};
+    #![expect(clippy::cast_possible_truncation, reason = "small numbers")]
+
+    use super::super::for_tests::{copied, noise, real, worlds};
     use super::*;
     use std::sync::Barrier;
 
@@ -735,7 +731,7 @@ mod tests {
         let range = column.range();
         copied(&range, 0..16_384 * 140).unwrap();
         let next = range.successor(16_384 * 130 + 5, 16_384 * 200).unwrap();
-        column.change(0, &[0; 16_384 * 200]);
+        column.change(0, &vec![0; 16_384 * 200]);
         for block in 0..200_u64 {
             let seen = next.get(block * 16_384..block * 16_384 + 1).is_some();
             assert_eq!(seen, block < 130, "{block}");

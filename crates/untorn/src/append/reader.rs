@@ -145,3 +145,38 @@ impl<T, C> Debug for Reader<T, C> {
         f.debug_struct("Reader").field("len", &self.len()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::for_tests::{noise, worlds};
+    use super::*;
+
+    #[test]
+    fn a_reader_sees_each_state_and_a_snapshot_its_own() {
+        for world in worlds() {
+            let bytes = noise(1, 40 * 3000);
+            let (_column, mut view) = world.fixed(40, &bytes);
+            let hold = world.claim();
+            view.len = 1000;
+            let shared = Shared::new(world.state(1, &view, &hold));
+            let reader =
+                Reader::<Vec<u8>>::of(Source::Local(Arc::clone(&shared)), 0, Arc::new(Raw));
+            let before = reader.snapshot().unwrap();
+            view.len = 3000;
+            shared.publish(world.state(2, &view, &hold), false);
+            let after = reader.clone().snapshot().unwrap();
+            assert_eq!((before.len(), after.len()), (1000, 3000));
+            assert_eq!(
+                (reader.len(), reader.durable_len(), reader.is_empty()),
+                (3000, 1000, false)
+            );
+            assert_eq!(reader.durable_snapshot().unwrap().seq(), 1);
+            assert_eq!(before.get_cow(2000).unwrap_err().kind(), ErrorKind::OutOfRange);
+            assert_eq!(reader.with(2000, <[u8]>::to_vec).unwrap(), bytes[80_000..80_040]);
+            let mut copy = Vec::new();
+            reader.copy_to(2999, &mut copy).unwrap();
+            assert_eq!(copy, bytes[119_960..]);
+            assert_eq!(reader.copy_to(3000, &mut copy).unwrap_err().kind(), ErrorKind::OutOfRange);
+        }
+    }
+}

@@ -6,7 +6,6 @@
 //!   does not, none counts.
 //! - Z2 A length that has no 16 bits is refused. That crate writes its low 16 bits instead, so that the entry behind it begins
 //!   too early and fits; then the entries cover less than the data, and [`Taking::end`] tells it.
-#![cfg_attr(not(test), expect(dead_code, reason = "the import comes next"))]
 
 use super::SizeEntry;
 use crate::Result;

@@ -59,7 +59,7 @@ impl<T, C> Tail<T, C> {
         self.next
     }
 
-    /// The next event, or `None` if there is none within the time.
+    /// The next event, or `None` if there is none within the time; a commit that changes nothing here ends the wait too.
     ///
     /// # Errors
     /// `Closed` if the writer is gone and everything was told.
@@ -75,7 +75,6 @@ impl<T, C> Tail<T, C> {
                     let why = "the writer is gone; nothing more will come";
                     return Err(Error::of_caller(ErrorKind::Closed, "follow", why));
                 }
-                // Commits that change nothing here are not told, and shorten the wait.
                 shared.wait_past(self.seq, timeout);
                 Ok(self.look())
             }
@@ -107,5 +106,97 @@ impl<T, C> Tail<T, C> {
 impl<T, C> Debug for Tail<T, C> {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Tail").field("position", &self.next).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::for_tests::{World, noise, worlds};
+    use super::super::publish::{Published, Shared, View};
+    use super::*;
+    use crate::commit::Claim;
+    use std::sync::Arc;
+
+    struct Store {
+        world: World,
+        view: View,
+        hold: Arc<Claim>,
+    }
+
+    impl Store {
+        fn new() -> Self {
+            let world = worlds().remove(1);
+            let (_, view) = world.fixed(10, &noise(1, 1000));
+            let hold = world.claim();
+            Self { world, view, hold }
+        }
+
+        fn of(&self, seq: u64, len: u64) -> Published {
+            self.world.state(seq, &View { len, ..self.view.clone() }, &self.hold)
+        }
+
+        fn rewind(&self, shared: &Shared, seq: u64, keep: u64, len: u64) {
+            shared.note_rewind(seq, 0, keep);
+            shared.turn(self.of(seq, keep)).finish(self.of(seq, len));
+        }
+    }
+
+    const NOW: Duration = Duration::ZERO;
+
+    #[test]
+    fn no_rewind_passes_in_silence() {
+        let store = Store::new();
+        let shared = Shared::new(store.of(1, 10));
+        let reader = Reader::<Vec<u8>>::of(Source::Local(Arc::clone(&shared)), 0, Arc::new(Raw));
+        let mut tail = reader.subscribe(4);
+        assert_eq!(tail.next(NOW).unwrap(), Some(TailEvent::Elements(4..10)));
+        assert_eq!(tail.next(NOW).unwrap(), None);
+        // Only what is durable is told.
+        shared.publish(store.of(2, 20), false);
+        assert_eq!((tail.next(NOW).unwrap(), reader.len(), reader.durable_len()), (None, 20, 10));
+        shared.made_durable();
+        assert_eq!(tail.next(NOW).unwrap(), Some(TailEvent::Elements(10..20)));
+        // As many elements as before, but others.
+        store.rewind(&shared, 3, 15, 20);
+        assert_eq!(tail.next(NOW).unwrap(), Some(TailEvent::Rewound { to: 15 }));
+        assert_eq!(tail.next(NOW).unwrap(), Some(TailEvent::Elements(15..20)));
+        // Two at once, the deeper one first.
+        store.rewind(&shared, 4, 5, 30);
+        store.rewind(&shared, 5, 25, 40);
+        assert_eq!(tail.next(NOW).unwrap(), Some(TailEvent::Rewound { to: 5 }));
+        assert_eq!(tail.next(NOW).unwrap(), Some(TailEvent::Elements(5..40)));
+        // One of elements that were not told of.
+        shared.publish(store.of(6, 50), false);
+        store.rewind(&shared, 7, 45, 46);
+        assert_eq!(tail.next(NOW).unwrap(), Some(TailEvent::Elements(40..46)));
+        shared.close();
+        assert_eq!(tail.next(Duration::from_secs(3600)).unwrap_err().kind(), ErrorKind::Closed);
+        // Who knows more than there is has missed a rewind.
+        let mut late = reader.subscribe(60);
+        assert_eq!(late.next(NOW).unwrap(), Some(TailEvent::Rewound { to: 46 }));
+        assert_eq!(late.next(NOW).unwrap_err().kind(), ErrorKind::Closed);
+    }
+
+    #[test]
+    fn who_waits_is_woken() {
+        let store = Store::new();
+        let shared = Shared::new(store.of(1, 10));
+        let reader = Reader::<Vec<u8>>::of(Source::Local(Arc::clone(&shared)), 0, Arc::new(Raw));
+        let mut tail = reader.subscribe(10);
+        std::thread::scope(|scope| {
+            let follower = scope.spawn(move || {
+                let event = tail.next(Duration::from_secs(3600)).unwrap();
+                // The end of the wait, or the answer after it: whichever comes first.
+                (event, tail.next(Duration::from_secs(3600)).map_err(|e| e.kind()))
+            });
+            shared.publish(store.of(2, 11), true);
+            std::thread::yield_now();
+            shared.close();
+            let (event, last) = follower.join().unwrap();
+            assert_eq!(event, Some(TailEvent::Elements(10..11)));
+            assert!(matches!(last, Ok(None) | Err(ErrorKind::Closed)));
+            assert_eq!(event, Some(TailEvent::Elements(10..11)));
+            assert!(matches!(last, Ok(None) | Err(ErrorKind::Closed)));
+        });
     }
 }

@@ -53,16 +53,17 @@ mod tests {
 
     #[test]
     fn size_and_place_are_checked() {
-        let numbers = [0x0102_0304_u32.to_ne_bytes(), 7_u32.to_ne_bytes()];
-        let words = [u64::from_ne_bytes(numbers.concat().try_into().unwrap()); 2];
-        // Aligned to 8 bytes, as the words are.
-        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let words = [0x0101_0101_0202_0202_u64; 2];
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         let start = bytes.as_ptr().align_offset(4);
         let bytes = &bytes[start..start + 8];
-        assert_eq!(view::<u32>(&bytes[..4]), Some(&0x0102_0304));
-        assert_eq!(view::<[u32; 2]>(bytes), Some(&[0x0102_0304, 7]));
+        // Every byte of each half is the same, so that the order of bytes does not matter.
+        let (first, second) =
+            (u32::from(bytes[0]) * 0x0101_0101, u32::from(bytes[4]) * 0x0101_0101);
+        assert_eq!(view::<u32>(&bytes[..4]), Some(&first));
+        assert_eq!(view::<[u32; 2]>(bytes), Some(&[first, second]));
         assert_eq!(view::<u32>(&bytes[1..5]), None);
         assert_eq!(view::<u32>(bytes), None);
-        assert_eq!(view::<[u8; 3]>(&bytes[1..4]).map(|b| b[2]), Some(bytes[3]));
+        assert_eq!(view::<[u8; 3]>(&bytes[3..6]), Some(&[bytes[3], bytes[4], bytes[5]]));
     }
 }
