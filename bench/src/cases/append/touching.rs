@@ -1,0 +1,64 @@
+//! R5: the first read of each block after an open, with its checksum, and the second. A quarter of a gigabyte.
+
+use std::fs::File;
+use std::hint::black_box;
+
+use memmap2::Mmap;
+
+use super::table::{Rows, Table};
+use crate::Result;
+use crate::args::Args;
+use crate::contestants::append::{Elements, write_plain};
+#[cfg(feature = "append")]
+use crate::contestants::append::{taste, untorn};
+use crate::measure::cpu;
+use crate::report::{Report, Target};
+use crate::scratch::Scratch;
+
+const SIZE: usize = 40;
+const BLOCK: u64 = 16 << 10;
+
+pub fn run(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> {
+    let (elements, count) = (Elements::fixed(SIZE), args.number((256 << 20) / SIZE as u64));
+    let len = (count * SIZE as u64) as f64;
+    let plain = scratch.path("plain");
+    write_plain(&plain, &elements, count)?;
+    #[cfg(feature = "append")]
+    let path = {
+        let path = scratch.path("untorn");
+        untorn::filled(&path, &elements, count)?.close()?;
+        path
+    };
+    let mut table = Table::default();
+    for _ in 0..args.rounds {
+        // SAFETY: nobody writes to the file.
+        let map = unsafe { Mmap::map(&File::open(&plain)?)? };
+        let (took, ()) = cpu(|| {
+            map.chunks(BLOCK as usize).for_each(|block| drop(black_box(crc32fast::hash(block))));
+            Ok(())
+        })?;
+        table.push("CRC-32 over a new map", len / took / 1e6);
+        #[cfg(feature = "append")]
+        {
+            let file = untorn::open(&path, Some(SIZE))?;
+            let snapshot = file.reader().snapshot();
+            for name in ["first touch", "second touch"] {
+                let (took, ()) = cpu(|| {
+                    for n in (0..count).step_by((BLOCK / SIZE as u64) as usize) {
+                        black_box(taste(snapshot.get(n)?));
+                    }
+                    Ok(())
+                })?;
+                table.push(name, len / took / 1e6);
+            }
+            drop(snapshot);
+            file.close()?;
+        }
+    }
+    let mut rows = Rows { case: "append-touch", what: "", unit: "GB/s", table: &table, report };
+    rows.limit("first touch", 3.0, "3 GB/s", Target::AtLeast(1.0));
+    rows.row("first touch", "CRC-32 over a new map", Target::None);
+    rows.row("second touch", "first touch", Target::AtLeast(100.0));
+    rows.limit("CRC-32 over a new map", 3.0, "3 GB/s", Target::None);
+    Ok(())
+}
