@@ -13,7 +13,7 @@ usage: untorn-bench [CASE]... [--dir DIR] [--rounds N] [--quick] [--awake] [--js
   CASE        single, threads, window, buffered, replay, rolls, open, update, endure, frame, blocks, recovery, reopen,
               fresh; chunk-order, chunk-random, chunk-4k, chunk-read, chunk-active, chunk-calls, chunk-wake, chunk-waiters,
               chunk-many, chunk-open; append-fixed, append-varied, append-single, append-group, append-memory, append-read,
-              append-typed, append-read-varied, append-touch, append-beside, append-crowd, append-open, append-reopen,
+              append-typed, append-lookup, append-touch, append-beside, append-crowd, append-open, append-reopen,
               append-rewind, append-compact, append-head, append-copy; all by default. chunk and append are all that begin so
   --dir DIR   where the files go, and are removed from; the current directory by default
   --rounds N  interleaved rounds of each case; 7 by default, 3 with --quick

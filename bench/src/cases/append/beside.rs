@@ -9,7 +9,7 @@ use super::table::{Rows, Table};
 use crate::Result;
 use crate::args::Args;
 #[cfg(feature = "append")]
-use crate::contestants::append::untorn::{self, Untorn};
+use crate::contestants::append::untorn::Untorn;
 use crate::contestants::append::{Appender, Elements, Grin, taste};
 use crate::machines::scattered;
 use crate::measure::quantile;

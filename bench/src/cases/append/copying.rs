@@ -9,7 +9,9 @@ use crate::Result;
 use crate::args::Args;
 #[cfg(feature = "append")]
 use crate::contestants::append::untorn;
-use crate::contestants::append::{Elements, grin, write_plain};
+#[cfg(not(feature = "append"))]
+use crate::contestants::append::write_plain;
+use crate::contestants::append::{Elements, grin};
 use crate::measure::wall;
 use crate::report::{Report, Target};
 use crate::scratch::Scratch;

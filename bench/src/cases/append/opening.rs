@@ -9,7 +9,7 @@ use crate::Result;
 use crate::args::Args;
 #[cfg(feature = "append")]
 use crate::contestants::append::untorn;
-use crate::contestants::append::{Elements, grin, write_plain};
+use crate::contestants::append::{Elements, grin, sizes_of, write_plain};
 use crate::measure::wall;
 use crate::report::{Report, Target};
 use crate::scratch::Scratch;
@@ -59,7 +59,7 @@ pub fn killed(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()>
         let (took, _file) = wall(|| grin::open(&plain, None))?;
         table.push("grin, sizes lost", took);
         drop(_file);
-        fs::remove_file(plain.with_extension("size"))?;
+        fs::remove_file(sizes_of(&plain))?;
         #[cfg(feature = "append")]
         {
             let (elements, path) = (Elements::fixed(40), scratch.path("untorn"));

@@ -6,7 +6,7 @@ use std::path::Path;
 use grin_core::ser::{Error, ProtocolVersion, Readable, Reader, Writeable, Writer};
 use grin_store::types::{AppendOnlyFile, DataFile, SizeEntry, SizeInfo};
 
-use super::{Appender, Elements};
+use super::{Appender, Elements, sizes_of};
 use crate::Result;
 
 /// Forty bytes, as numbers.
@@ -38,11 +38,7 @@ fn sizes(path: &Path, len: Option<usize>) -> Result<SizeInfo> {
     if let Some(len) = len {
         return Ok(SizeInfo::FixedSize(u16::try_from(len)?));
     }
-    let file = AppendOnlyFile::open(
-        path.with_extension("size"),
-        SizeInfo::FixedSize(SizeEntry::LEN),
-        VERSION,
-    )?;
+    let file = AppendOnlyFile::open(sizes_of(path), SizeInfo::FixedSize(SizeEntry::LEN), VERSION)?;
     Ok(SizeInfo::VariableSize(Box::new(file)))
 }
 

@@ -9,6 +9,7 @@ mod raw;
 pub mod untorn;
 
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 use crate::Result;
 use crate::machines::scattered;
@@ -74,6 +75,11 @@ impl Elements {
     pub fn same_len(&self) -> Option<usize> {
         (self.least == self.most).then_some(self.least)
     }
+}
+
+/// Where the lengths of the elements of a file are, if they differ.
+pub fn sizes_of(path: &Path) -> PathBuf {
+    path.with_added_extension("size")
 }
 
 /// Something of an element, so that it is read.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use super::{Appender, Elements};
+use super::{Appender, Elements, sizes_of};
 use crate::Result;
 
 /// Zeros are written and synced in parts of this size.
@@ -72,9 +72,7 @@ pub fn write_plain(path: &Path, elements: &Elements, count: u64) -> Result<Vec<u
     let mut data = BufWriter::with_capacity(PART, File::create_new(path)?);
     let mut sizes = match elements.same_len() {
         Some(_) => None,
-        None => {
-            Some(BufWriter::with_capacity(PART, File::create_new(path.with_extension("size"))?))
-        }
+        None => Some(BufWriter::with_capacity(PART, File::create_new(sizes_of(path))?)),
     };
     let mut ends = vec![0];
     let mut end = 0_u64;

@@ -3,9 +3,7 @@
 use std::ops::Range;
 use std::path::Path;
 
-pub use untorn::append::{
-    AppendGroup, AppendOnlyFile, FileSpec, OpenOptions, Plain, Reader, Snapshot,
-};
+use untorn::append::{AppendGroup, AppendOnlyFile, FileSpec, OpenOptions, Plain};
 
 use super::grin::Words;
 use super::{Appender, Elements};
