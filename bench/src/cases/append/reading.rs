@@ -35,8 +35,8 @@ fn position(n: u64, count: u64, random: bool) -> u64 {
     }
     // No stride is left for a processor to find.
     let n = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let n = (n ^ n >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93);
-    (n >> 32) * count >> 32
+    let n = (n ^ (n >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
+    ((n >> 32) * count) >> 32
 }
 
 /// Reads elements, each by its position. What it returns is something of the element.
