@@ -56,10 +56,9 @@ pub fn killed(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()>
     let mut table = Table::default();
     for _ in 0..args.rounds.min(3) {
         table.push("raw: read, write, sync", raw(scratch, log)?);
+        fs::remove_file(sizes_of(&plain))?;
         let (took, _file) = wall(|| grin::open(&plain, None))?;
         table.push("grin, sizes lost", took);
-        drop(_file);
-        fs::remove_file(sizes_of(&plain))?;
         #[cfg(feature = "append")]
         {
             let (elements, path) = (Elements::fixed(40), scratch.path("untorn"));
