@@ -59,6 +59,8 @@ pub enum ErrorKind {
     /// A position outside what there is.
     #[doc(alias = "SequenceViolation")]
     OutOfRange,
+    /// Elements that were dropped.
+    Pruned,
     /// Larger than a limit of the format or the options.
     TooLarge,
     /// The disk or its quota is full.
@@ -390,7 +392,9 @@ impl From<Error> for io::Error {
         let kind = match error.kind() {
             ErrorKind::NotFound => io::ErrorKind::NotFound,
             ErrorKind::AlreadyExists => io::ErrorKind::AlreadyExists,
-            ErrorKind::InvalidInput | ErrorKind::OutOfRange => io::ErrorKind::InvalidInput,
+            ErrorKind::InvalidInput | ErrorKind::OutOfRange | ErrorKind::Pruned => {
+                io::ErrorKind::InvalidInput
+            }
             ErrorKind::TooLarge => io::ErrorKind::FileTooLarge,
             ErrorKind::NoSpace => io::ErrorKind::StorageFull,
             ErrorKind::Locked | ErrorKind::WouldBlock => io::ErrorKind::WouldBlock,

@@ -1,9 +1,27 @@
 //! What an append-only file can be told.
 
+use super::AppendOnlyFile;
+
 /// The version of the encoding of the elements, as the program counts it. The store keeps it and refuses another one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[expect(clippy::exhaustive_structs, reason = "it is a number")]
 pub struct ProtocolVersion(pub u32);
+
+/// How large the elements of a file are.
+#[derive(Debug)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "one size, several, or several that another program keeps"
+)]
+pub enum SizeInfo {
+    /// All have this many bytes.
+    FixedSize(u32),
+    /// They differ, and the sizes are in this file too, as `grin_store` keeps them: read when the data is taken over, and
+    /// brought up to date by [`AppendOnlyFile::close`].
+    VariableSize(Box<AppendOnlyFile<SizeEntry>>),
+    /// They differ; the store keeps where they end.
+    Variable,
+}
 
 /// Where an element of variable size lies in the data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

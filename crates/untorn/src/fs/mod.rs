@@ -19,13 +19,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+mod ahead;
 pub(crate) mod name;
 mod os;
 #[cfg(test)]
 mod os_tests;
+mod read_mode;
 mod site;
 
+pub use crate::sys::Plain;
+pub(crate) use crate::sys::{page_size, view};
+pub use ahead::Ahead;
 pub use os::OsFs;
+pub use read_mode::ReadMode;
 pub use site::SyncSite;
 
 pub(crate) mod sealed {
@@ -210,6 +216,13 @@ pub trait File: Debug + Send + Sync + sealed::Sealed {
     /// The system's; `InvalidInput` if the file is shorter.
     fn map(&self, len: usize) -> io::Result<Map>;
 
+    /// A read-only map of `len` bytes from the beginning, of which the file need not have all yet: they become readable as it
+    /// grows. The program dies of a read beyond the end.
+    ///
+    /// # Errors
+    /// The system's; `Unsupported` on the simulated disk.
+    fn map_ahead(&self, len: usize) -> io::Result<Ahead>;
+
     /// Takes the lock of this open file, shared or exclusive, without waiting; false if another open file holds it.
     ///
     /// # Errors
@@ -239,6 +252,12 @@ pub trait File: Debug + Send + Sync + sealed::Sealed {
     /// # Errors
     /// The system's.
     fn set_xattr(&self, name: &OsStr, value: &[u8]) -> io::Result<()>;
+
+    /// Another handle of the same open file, as the standard library has them.
+    ///
+    /// # Errors
+    /// The system's; EOPNOTSUPP if it is not a file of the operating system.
+    fn to_std(&self) -> io::Result<std::fs::File>;
 
     /// For the implementation to find its own file in an argument.
     #[doc(hidden)]

@@ -5,7 +5,7 @@
 //! - I2 What `Dir::open` hands out is a regular file, open for reading at least.
 
 use super::name::check_name;
-use super::{Dir, File, Fs, How, Kind, Lock, Map, Rename, Stat, SyncSite, SyncWhat, sealed};
+use super::{Ahead, Dir, File, Fs, How, Kind, Lock, Map, Rename, Stat, SyncSite, SyncWhat, sealed};
 use crate::sys::{self, Kernel, to};
 use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
@@ -238,6 +238,14 @@ impl File for OsFile {
             ));
         }
         self.kernel.map(self.fd.as_fd(), len).map(Map::os)
+    }
+
+    fn map_ahead(&self, len: usize) -> io::Result<Ahead> {
+        self.kernel.map_ahead(self.fd.as_fd(), len).map(Ahead)
+    }
+
+    fn to_std(&self) -> io::Result<std::fs::File> {
+        self.fd.try_clone().map(Into::into)
     }
 
     fn try_lock(&self, lock: Lock) -> io::Result<bool> {

@@ -76,11 +76,35 @@ pub enum SyncSite {
     ResourceFile,
     /// The directory of such a file, before it counts as committed.
     ResourceDir,
+    /// What an append-only file is, before it replaces what was said of it.
+    AppendMetaFile,
+    /// The home of an append-only file after its `META` was written, before there is a log in it.
+    AppendMetaDir,
+    /// What a new store found and made in its files, before it counts.
+    AppendBegin,
+    /// The home of a new store, before it counts.
+    AppendBeginDir,
+    /// The directory in which a data file was made, before its store counts.
+    AppendName,
+    /// Bytes of elements that no record carries, before the record that counts them.
+    AppendAhead,
+    /// The data, before a checkpoint lets go of the records that carry it.
+    AppendData,
+    /// The ends of the elements, before such a checkpoint.
+    AppendEnds,
+    /// The sums of the blocks, before such a checkpoint.
+    AppendSums,
+    /// The files that a compaction wrote, before the record that goes over to them.
+    AppendNext,
+    /// Their names, before that record.
+    AppendNextDir,
+    /// The directory of a data file after the compacted one took its name, before the old ones are removed.
+    AppendSwitch,
 }
 
 impl SyncSite {
     /// All sites that untorn itself uses, in the order of the enum.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 45] = [
         Self::ReplaceFile,
         Self::ReplaceDir,
         Self::PublishFile,
@@ -114,6 +138,18 @@ impl SyncSite {
         Self::ChunkCopyDir,
         Self::ResourceFile,
         Self::ResourceDir,
+        Self::AppendMetaFile,
+        Self::AppendMetaDir,
+        Self::AppendBegin,
+        Self::AppendBeginDir,
+        Self::AppendName,
+        Self::AppendAhead,
+        Self::AppendData,
+        Self::AppendEnds,
+        Self::AppendSums,
+        Self::AppendNext,
+        Self::AppendNextDir,
+        Self::AppendSwitch,
     ];
 
     /// The site's name in lower case with dashes, as the command line prints and takes it.
@@ -151,9 +187,20 @@ impl SyncSite {
             Self::ChunkCommitDir => "chunk-commit-dir",
             Self::ChunkCopyFile => "chunk-copy-file",
             Self::ChunkCopyDir => "chunk-copy-dir",
-
             Self::ResourceFile => "resource-file",
             Self::ResourceDir => "resource-dir",
+            Self::AppendMetaFile => "append-meta-file",
+            Self::AppendMetaDir => "append-meta-dir",
+            Self::AppendBegin => "append-begin",
+            Self::AppendBeginDir => "append-begin-dir",
+            Self::AppendName => "append-name",
+            Self::AppendAhead => "append-ahead",
+            Self::AppendData => "append-data",
+            Self::AppendEnds => "append-ends",
+            Self::AppendSums => "append-sums",
+            Self::AppendNext => "append-next",
+            Self::AppendNextDir => "append-next-dir",
+            Self::AppendSwitch => "append-switch",
         }
     }
 

@@ -107,6 +107,12 @@ impl State {
         Ok((Self { log, size: Mutex::new(size) }, report))
     }
 
+    /// Hands out once more what an open would: for who needs to read it twice, and not to hold it.
+    pub(crate) fn again(&self, mut each: impl FnMut(Piece<'_>) -> Result<()>) -> Result<()> {
+        let read = |from| self.log.read(from, Upto::Durable);
+        replay(self.log.path(), self.log.first_seq(), read, &mut each).map(drop)
+    }
+
     /// Appends a change; wait for the ticket.
     ///
     /// # Errors
@@ -137,7 +143,18 @@ impl State {
     pub fn full(&self, bytes: &[u8]) -> Result<()> {
         let ticket = self.append(FULL, bytes)?;
         let seq = ticket.wait()?;
-        *self.size() = Size { full: bytes.len() as u64, changes: 0 };
+        self.replaced(seq, bytes)
+    }
+
+    /// As [`full`](Self::full), and durable also in a log whose waiters are told before a sync.
+    pub(crate) fn full_synced(&self, bytes: &[u8]) -> Result<()> {
+        let ticket = self.append(FULL, bytes)?;
+        self.log.sync()?;
+        self.replaced(ticket.seq, bytes)
+    }
+
+    fn replaced(&self, seq: u64, full: &[u8]) -> Result<()> {
+        *self.size() = Size { full: full.len() as u64, changes: 0 };
         self.log.truncate_front(seq)?;
         Ok(())
     }

@@ -13,7 +13,7 @@ use super::fault::{CallKind, Effect, Twist, error};
 use super::inode::{DirNode, FileNode, Ino, Node, Reached};
 use super::model::{FailedSync, Syncs};
 use super::trace::Note;
-use crate::fs::{Dir, File, How, Kind, Lock, Map, Rename, Stat, SyncSite, SyncWhat, sealed};
+use crate::fs::{Ahead, Dir, File, How, Kind, Lock, Map, Rename, Stat, SyncSite, SyncWhat, sealed};
 
 const UMASK: u32 = 0o022;
 
@@ -580,6 +580,15 @@ impl File for SimFile {
             }
             Ok(Map::copy(bytes))
         })
+    }
+
+    /// There are no pages behind it that could grow.
+    fn map_ahead(&self, _len: usize) -> io::Result<Ahead> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn to_std(&self) -> io::Result<std::fs::File> {
+        Err(error(Errno::OPNOTSUPP))
     }
 
     fn try_lock(&self, lock: Lock) -> io::Result<bool> {

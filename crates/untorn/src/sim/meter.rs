@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::fault::CallKind;
-use crate::fs::{Dir, File, Fs, How, Lock, Map, Rename, Stat, SyncSite, SyncWhat, sealed};
+use crate::fs::{Ahead, Dir, File, Fs, How, Lock, Map, Rename, Stat, SyncSite, SyncWhat, sealed};
 
 /// A wrapper around any file system, also around [`OsFs`](crate::fs::OsFs): counts calls, drops syncs, kills.
 ///
@@ -354,6 +354,14 @@ impl File for MeterFile {
 
     fn map(&self, len: usize) -> io::Result<Map> {
         self.shared.pass(CallKind::Map, || self.inner.map(len))
+    }
+
+    fn map_ahead(&self, len: usize) -> io::Result<Ahead> {
+        self.shared.pass(CallKind::Map, || self.inner.map_ahead(len))
+    }
+
+    fn to_std(&self) -> io::Result<std::fs::File> {
+        self.inner.to_std()
     }
 
     fn try_lock(&self, lock: Lock) -> io::Result<bool> {

@@ -1,7 +1,7 @@
 //! Calls on open files.
 
 use super::gate::Call;
-use super::{Kernel, Mapping};
+use super::{Ahead, Kernel, Mapping};
 use rustix::fs::{FlockOperation, OFlags, Stat};
 use rustix::io::Errno;
 use std::io;
@@ -115,6 +115,11 @@ impl Kernel {
     /// Maps the first `len` bytes, which the caller knows to be within the file.
     pub(crate) fn map(&self, file: BorrowedFd<'_>, len: usize) -> io::Result<Mapping> {
         self.call(Call::Map, || Mapping::new(file, len))
+    }
+
+    /// Maps `len` bytes, of which the file need not have all yet.
+    pub(crate) fn map_ahead(&self, file: BorrowedFd<'_>, len: usize) -> io::Result<Ahead> {
+        self.call(Call::Map, || Ahead::new(file, len))
     }
 
     /// Takes the lock of the open file, or answers false if another has it.

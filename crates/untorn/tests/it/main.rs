@@ -4,6 +4,7 @@
 mod aio;
 #[cfg(test)]
 mod alloc;
+mod append;
 #[cfg(test)]
 mod chunked_failures;
 #[cfg(test)]

@@ -5,11 +5,12 @@ mod maps;
 mod mem;
 mod options;
 
+pub use crate::fs::ReadMode;
 pub(super) use file::Existing;
 pub use file::{FileDriver, MmapDriver};
 pub use mem::MemDriver;
 pub(super) use mem::NAME as MEMORY;
-pub use options::{FileOptions, OpenMode, ReadMode};
+pub use options::{FileOptions, OpenMode};
 
 /// Where the bytes of a [`Resource`](super::Resource) lie. Sealed: a file or memory.
 pub trait Driver: sealed::Backing {}

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::fs::{Fs, OsFs};
+use crate::fs::{Fs, OsFs, ReadMode};
 
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,19 +15,6 @@ pub enum OpenMode {
     ReadWrite,
     /// It must exist, and is not made active again.
     ReadOnly,
-}
-
-/// How bytes are read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ReadMode {
-    /// From a map, but on a network file system, where another machine may shorten the file.
-    #[default]
-    Auto,
-    /// From a map. If the disk cannot read a page, or a foreign program shortens the file, the process gets SIGBUS.
-    Map,
-    /// By a call for each read; what goes wrong is an error.
-    Pread,
 }
 
 /// Options of [`FileResource::open_with`](crate::chunked::FileResource::open_with). All are checked there.

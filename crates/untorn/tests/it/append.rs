@@ -1,0 +1,170 @@
+//! The append-only file as its users have it.
+
+use std::path::Path;
+
+use untorn::append::{
+    AppendGroup, AppendOnlyFile, FileSpec, OpenOptions, ProtocolVersion, SizeInfo,
+};
+use untorn::{ErrorKind, Outcome};
+
+type File = AppendOnlyFile<Vec<u8>>;
+
+/// Both kinds of files.
+pub(crate) const SIZES: [u32; 2] = [4, 0];
+
+fn open(path: &Path, fixed: u32) -> untorn::Result<File> {
+    let info = if fixed == 0 { SizeInfo::Variable } else { SizeInfo::FixedSize(fixed) };
+    AppendOnlyFile::open(path, info, ProtocolVersion(1))
+}
+
+fn element(n: u64) -> Vec<u8> {
+    format!("{n:04}").into_bytes()
+}
+
+fn all(file: &File) -> Vec<Vec<u8>> {
+    let read = |n| file.read(n).unwrap().to_vec();
+    (file.first()..file.size_unsync_in_elmts().unwrap()).map(read).collect()
+}
+
+fn numbers(of: impl IntoIterator<Item = u64>) -> Vec<Vec<u8>> {
+    of.into_iter().map(element).collect()
+}
+
+#[test]
+fn what_was_flushed_is_there_after_a_close_and_after_a_drop() {
+    for fixed in SIZES {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        for round in 0..4 {
+            let mut file = open(&path, fixed).unwrap();
+            assert_eq!(all(&file), numbers(0..round * 10), "{fixed}");
+            assert_eq!(file.recovery().unwrap().created, round == 0);
+            assert_eq!(file.recovery().unwrap().clean, round % 2 == 1);
+            for n in round * 10..round * 10 + 10 {
+                assert_eq!(file.append(&element(n)).unwrap(), n);
+            }
+            let commit = file.flush().unwrap();
+            assert_eq!((commit.len, commit.bytes, commit.syncs), (round * 10 + 10, 40, 1));
+            if round % 2 == 0 {
+                file.append(b"lost").unwrap();
+                file.close().unwrap();
+            }
+        }
+        let data = std::fs::read(&path).unwrap();
+        assert_eq!(data, numbers(0..40).concat());
+    }
+}
+
+#[test]
+fn rewinds_and_appends_before_one_flush_are_one_commit() {
+    for fixed in SIZES {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        let mut file = open(&path, fixed).unwrap();
+        file.append_batch(numbers(0..10)).unwrap();
+        file.flush().unwrap();
+        let before = file.snapshot().unwrap();
+        file.append_batch(numbers(10..15)).unwrap();
+        file.rewind(8).unwrap();
+        file.append(b"0100").unwrap();
+        assert_eq!(all(&file), numbers((0..8).chain([100])));
+        file.flush().unwrap();
+        assert_eq!(all(&file), numbers((0..8).chain([100])));
+        let shown: Vec<_> = before.iter(..).map(|e| e.unwrap().to_vec()).collect();
+        assert_eq!(shown, numbers(0..10));
+        drop((before, file));
+        let file = open(&path, fixed).unwrap();
+        assert_eq!(all(&file), numbers((0..8).chain([100])));
+    }
+}
+
+#[test]
+fn large_commits_are_direct_and_compaction_shifts() {
+    for fixed in SIZES {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        let mut file = open(&path, fixed).unwrap();
+        file.append_batch(numbers(0..9000)).unwrap();
+        file.append_batch(numbers(0..9000)).unwrap();
+        let commit = file.flush().unwrap();
+        assert_eq!(commit.syncs, 2);
+        file.rewind(9000).unwrap();
+        assert_eq!(file.flush().unwrap().syncs, 1);
+        let before = file.snapshot().unwrap();
+        let report = file.compact((0..9000).filter(|n| n % 2 == 1)).unwrap();
+        assert_eq!((report.dropped, report.kept, report.freed), (4500, 4500, 18_000));
+        assert_eq!(all(&file), numbers((0..9000).filter(|n| n % 2 == 0)));
+        assert_eq!(before.get(8999).unwrap(), element(8999));
+        file.drop_head(4400).unwrap();
+        assert_eq!(file.read(4399).unwrap_err().kind(), ErrorKind::Pruned);
+        let end = numbers((0..9000).filter(|n| n % 2 == 0).skip(4400));
+        assert_eq!(all(&file), end);
+        drop((before, file));
+        let file = open(&path, fixed).unwrap();
+        assert_eq!(all(&file), end);
+        assert_eq!(file.first(), 4400);
+        file.close().unwrap();
+        let file = open(&path, fixed).unwrap();
+        assert!(file.recovery().unwrap().clean);
+        assert_eq!(all(&file), end);
+    }
+}
+
+#[test]
+fn buffered_commits_are_synced_later() {
+    for fixed in SIZES {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        let mut file = open(&path, fixed).unwrap();
+        file.append_batch(numbers(0..20_000).into_iter().map(|mut e| {
+            e.truncate(4);
+            e
+        }))
+        .unwrap();
+        assert_eq!(file.write().unwrap().syncs, 0);
+        assert_eq!((file.len(), file.durable_len()), (20_000, 0));
+        assert_eq!(file.sync().unwrap().syncs, 2);
+        assert_eq!(file.durable_len(), 20_000);
+        file.append(b"tail").unwrap();
+        file.write().unwrap();
+        drop(file);
+        let file = open(&path, fixed).unwrap();
+        assert_eq!(file.len(), 20_001);
+        assert_eq!(file.read(20_000).unwrap(), b"tail");
+    }
+}
+
+#[test]
+fn a_group_is_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let open = || {
+        AppendGroup::options(at("g"))
+            .file("a", at("a"), FileSpec::fixed(4))
+            .file("b", at("b"), FileSpec::variable())
+            .file("c", at("c"), FileSpec::fixed(4))
+            .open()
+    };
+    let mut group = open().unwrap();
+    for n in 0..10 {
+        group.file::<Vec<u8>>("a").unwrap().append(&element(n)).unwrap();
+        group.file::<Vec<u8>>("b").unwrap().append(&vec![7; n as usize]).unwrap();
+        group.file::<Vec<u8>>("c").unwrap().append(&element(n)).unwrap();
+        group.annotate(&[n as u8]).unwrap();
+        assert_eq!(group.flush().unwrap().syncs, 1);
+    }
+    let old = group.snapshot();
+    group.file::<Vec<u8>>("a").unwrap().rewind(5).unwrap();
+    group.file::<Vec<u8>>("b").unwrap().rewind(5).unwrap();
+    group.flush().unwrap();
+    assert_eq!(old.file::<Vec<u8>>("b").unwrap().get(9).unwrap(), [7; 9]);
+    drop((old, group));
+    let mut group = open().unwrap();
+    assert_eq!(group.note(), [9]);
+    assert_eq!(group.file::<Vec<u8>>("a").unwrap().len(), 5);
+    assert_eq!(group.file::<Vec<u8>>("b").unwrap().read(4).unwrap(), [7; 4]);
+    assert_eq!(group.file::<Vec<u8>>("c").unwrap().len(), 10);
+    drop(group);
+    let alone = OpenOptions::<Vec<u8>>::new().fixed(4).open(at("a")).unwrap_err();
+    assert_eq!((alone.kind(), alone.outcome()), (ErrorKind::Precondition, Outcome::Unchanged));
+}
