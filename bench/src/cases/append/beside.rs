@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use super::table::{Rows, Table};
 use crate::Result;
 use crate::args::Args;
-#[cfg(feature = "append")]
 use crate::contestants::append::untorn::Untorn;
 use crate::contestants::append::{Appender, Elements, Grin, taste};
 use crate::machines::scattered;
@@ -120,16 +119,15 @@ fn of_grin(
     })
 }
 
-#[cfg(feature = "append")]
 fn of_untorn(
     ours: &mut Untorn,
     readers: usize,
     time: Duration,
     rewinding: bool,
 ) -> Result<Outcome> {
-    let reader = ours.file.reader();
+    let reader = ours.file.reader()?;
     let read = |first| {
-        let snapshot = reader.snapshot();
+        let snapshot = reader.snapshot().ok()?;
         some(first, |n| snapshot.get(n).ok())
     };
     let mut last = Instant::now();
@@ -151,16 +149,13 @@ pub fn one(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> {
     let mut grin = Grin::open(&scratch.path("grin"), &elements)?;
     fill(&mut grin)?;
     let grin = RwLock::new(grin);
-    #[cfg(feature = "append")]
     let mut ours = Untorn::open(&scratch.path("untorn"), &elements)?;
-    #[cfg(feature = "append")]
     fill(&mut ours)?;
     let mut tables = [(); 3].map(|()| Table::default());
     for _ in 0..args.rounds {
         let time = args.time(500);
         let outcomes = [
             ("grin + RwLock", of_grin(&grin, 1, time, false)?),
-            #[cfg(feature = "append")]
             ("untorn", of_untorn(&mut ours, 1, time, false)?),
         ];
         for (name, outcome) in outcomes {
@@ -177,9 +172,6 @@ pub fn one(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> {
     for ((what, unit, target), table) in whats.into_iter().zip(&tables) {
         let mut rows = Rows { case: "append-beside", what, unit, table, report };
         rows.row("untorn", "grin + RwLock", target);
-        if !table.has("untorn") {
-            rows.limit("grin + RwLock", 1.0, "1", Target::None);
-        }
     }
     Ok(())
 }
@@ -192,9 +184,7 @@ pub fn crowd(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> 
     let mut grin = Grin::open(&scratch.path("grin"), &elements)?;
     fill(&mut grin)?;
     let grin = RwLock::new(grin);
-    #[cfg(feature = "append")]
     let mut ours = Untorn::open(&scratch.path("untorn"), &elements)?;
-    #[cfg(feature = "append")]
     fill(&mut ours)?;
     let idle = |time| {
         move || {
@@ -218,14 +208,13 @@ pub fn crowd(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> 
         let beside = of_grin(&grin, READERS, time, true)?;
         reads.push("grin", beside.reads);
         waits.push("grin", quantile(&beside.waits, 0.999));
-        #[cfg(feature = "append")]
         {
-            let reader = ours.file.reader();
+            let reader = ours.file.reader()?;
             let alone = side_by_side(
                 READERS,
                 time,
                 &|first| {
-                    let snapshot = reader.snapshot();
+                    let snapshot = reader.snapshot().ok()?;
                     some(first, |n| snapshot.get(n).ok())
                 },
                 &mut idle(time),

@@ -7,10 +7,7 @@ use rustix::fs::copy_file_range;
 use super::table::{Rows, Table};
 use crate::Result;
 use crate::args::Args;
-#[cfg(feature = "append")]
 use crate::contestants::append::untorn;
-#[cfg(not(feature = "append"))]
-use crate::contestants::append::write_plain;
 use crate::contestants::append::{Elements, grin};
 use crate::measure::wall;
 use crate::report::{Report, Target};
@@ -22,9 +19,6 @@ pub fn run(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> {
     let (elements, count) = (Elements::fixed(SIZE), args.number((256 << 20) / SIZE as u64));
     let len = count * SIZE as u64;
     let path = scratch.path("plain");
-    #[cfg(not(feature = "append"))]
-    write_plain(&path, &elements, count)?;
-    #[cfg(feature = "append")]
     let ours = untorn::filled(&path, &elements, count)?;
     let theirs = grin::open(&path, Some(SIZE))?;
     let mut table = Table::default();
@@ -36,7 +30,6 @@ pub fn run(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> {
         let (took, copy) = wall(|| Ok(theirs.as_temp_file()?))?;
         table.push("grin", took);
         whole(&copy, len)?;
-        #[cfg(feature = "append")]
         {
             let (took, copy) = wall(|| Ok(ours.as_temp_file()?))?;
             table.push("untorn", took);

@@ -11,7 +11,6 @@ use super::table::{Rows, Table};
 use crate::Result;
 use crate::args::Args;
 use crate::cases::chunk::settled;
-#[cfg(feature = "append")]
 use crate::contestants::append::untorn::{self, Untorn};
 use crate::contestants::append::{Appender, Elements, Grin, grin, write_plain};
 use crate::measure::{Turn, alone, interleave, wall};
@@ -30,7 +29,6 @@ pub fn tail(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> {
     write_plain(&path, &elements, count)?;
     let theirs = Grin::open(&path, &elements)?;
     let theirs = std::cell::RefCell::new(theirs);
-    #[cfg(feature = "append")]
     let ours = {
         let mut ours = Untorn::open(&scratch.path("untorn"), &elements)?;
         ours.append(0..count)?;
@@ -61,7 +59,6 @@ pub fn tail(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> {
                     })
                 }),
             ),
-            #[cfg(feature = "append")]
             (
                 "untorn, plain",
                 Box::new(|time| {
@@ -71,7 +68,6 @@ pub fn tail(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> {
                     })
                 }),
             ),
-            #[cfg(feature = "append")]
             (
                 "untorn, rewind",
                 Box::new(|time| {
@@ -84,13 +80,12 @@ pub fn tail(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> {
                     })
                 }),
             ),
-            #[cfg(feature = "append")]
             (
                 "untorn, rewind under a snapshot",
                 Box::new(|time| {
                     alone(time, 1, || {
                         let mut ours = ours.borrow_mut();
-                        let snapshot = ours.file.reader().snapshot();
+                        let snapshot = ours.file.reader()?.snapshot()?;
                         let len = ours.file.len();
                         ours.file.rewind(len - FEW)?;
                         ours.append(0..FEW)?;
@@ -126,11 +121,9 @@ pub fn compact(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()
             fs::create_dir(&dir)?;
             let plain = dir.join("plain");
             write_plain(&plain, &elements, count)?;
-            #[cfg(feature = "append")]
             let mut ours = untorn::filled(&dir.join("untorn"), &elements, count)?;
             settled(&dir)?;
             table.push("raw copy", wall(|| copy_every_second(&plain, &dir.join("copy")))?.0);
-            #[cfg(feature = "append")]
             table.push("untorn", wall(|| Ok(ours.compact((0..count).step_by(2))?))?.0);
             if with_grin {
                 let mut theirs = grin::open(&plain, Some(SIZE))?;
@@ -141,7 +134,6 @@ pub fn compact(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()
                 })?;
                 table.push("grin", took);
             }
-            #[cfg(feature = "append")]
             ours.close()?;
             fs::remove_dir_all(&dir)?;
         }
@@ -150,9 +142,6 @@ pub fn compact(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()
         let target = if with_grin { Target::None } else { Target::AtMost(1.3) };
         rows.row("untorn", "raw copy", target);
         rows.row("grin", "raw copy", Target::None);
-        if !with_grin && !table.has("untorn") {
-            rows.limit("raw copy", 1.0, "1", Target::None);
-        }
     }
     Ok(())
 }
@@ -180,7 +169,6 @@ pub fn head(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> {
         fs::create_dir(&dir)?;
         let plain = dir.join("plain");
         write_plain(&plain, &elements, count)?;
-        #[cfg(feature = "append")]
         let mut ours = untorn::filled(&dir.join("untorn"), &elements, count)?;
         settled(&dir)?;
         let (took, ()) = wall(|| {
@@ -190,7 +178,6 @@ pub fn head(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> {
             Ok(file.sync_data()?)
         })?;
         table.push("raw hole", took);
-        #[cfg(feature = "append")]
         {
             table.push("untorn", wall(|| Ok(ours.drop_head(count / 2)?))?.0);
             ours.close()?;
@@ -199,6 +186,5 @@ pub fn head(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> {
     }
     let mut rows = Rows { case: "append-head", what: "", unit: "ms", table: &table, report };
     rows.row("untorn", "raw hole", Target::AtMost(1.3));
-    rows.limit("raw hole", 1.0, "1", Target::None);
     Ok(())
 }

@@ -1,7 +1,4 @@
 //! The append-only file, beside the system calls that do the same work and beside others that do it.
-//!
-//! What is ours has `cfg(feature = "append")` before it until the store is there; without it the rivals are measured among
-//! themselves.
 
 pub mod beside;
 pub mod copying;

@@ -7,7 +7,6 @@ use std::os::unix::fs::FileExt;
 use super::table::{Rows, Table};
 use crate::Result;
 use crate::args::Args;
-#[cfg(feature = "append")]
 use crate::contestants::append::untorn;
 use crate::contestants::append::{Elements, grin, sizes_of, write_plain};
 use crate::measure::wall;
@@ -21,15 +20,12 @@ pub fn closed(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()>
         let count = args.number(count);
         let plain = scratch.path("plain");
         write_plain(&plain, &elements, count)?;
-        #[cfg(feature = "append")]
         let path = scratch.path("untorn");
-        #[cfg(feature = "append")]
         untorn::filled(&path, &elements, count)?.close()?;
         let mut table = Table::default();
         for _ in 0..args.rounds {
             let (took, _file) = wall(|| grin::open(&plain, None))?;
             table.push("grin", took);
-            #[cfg(feature = "append")]
             {
                 let (took, file) = wall(|| untorn::open(&path, None))?;
                 if file.len() != count {
@@ -56,10 +52,10 @@ pub fn killed(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()>
     let mut table = Table::default();
     for _ in 0..args.rounds.min(3) {
         table.push("raw: read, write, sync", raw(scratch, log)?);
-        fs::remove_file(sizes_of(&plain))?;
+        // There is no size file yet, and it makes one.
         let (took, _file) = wall(|| grin::open(&plain, None))?;
         table.push("grin, sizes lost", took);
-        #[cfg(feature = "append")]
+        fs::remove_file(sizes_of(&plain))?;
         {
             let (elements, path) = (Elements::fixed(40), scratch.path("untorn"));
             let mut file = untorn::open(&path, Some(40))?;

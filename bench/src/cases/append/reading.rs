@@ -10,7 +10,6 @@ use memmap2::Mmap;
 use super::table::{Rows, Table};
 use crate::Result;
 use crate::args::Args;
-#[cfg(feature = "append")]
 use crate::contestants::append::untorn;
 use crate::contestants::append::{
     Appender, Commitlog, Elements, grin, read_commitlog, taste, write_plain,
@@ -106,12 +105,8 @@ fn element(map: &[u8], n: u64, size: usize) -> Option<&[u8]> {
 pub fn fixed(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> {
     let (elements, count) = (Elements::fixed(SIZE), args.number(COUNT));
     let path = scratch.path("fixed");
-    #[cfg(not(feature = "append"))]
-    write_plain(&path, &elements, count)?;
-    #[cfg(feature = "append")]
     let ours = untorn::filled(&path, &elements, count)?;
-    #[cfg(feature = "append")]
-    let snapshot = ours.reader().snapshot();
+    let snapshot = ours.reader()?.snapshot()?;
     let theirs = grin::open(&path, Some(SIZE))?;
     let file = File::open(&path)?;
     // SAFETY: nobody writes to the file.
@@ -121,10 +116,10 @@ pub fn fixed(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> 
     log.append(0..few)?;
     log.flush()?;
 
+    // It looks at the checksum of every block that nobody has touched, so it is asked for once.
+    let all = snapshot.as_chunks::<SIZE>()?;
     let mut field = Field::default();
-    #[cfg(feature = "append")]
     field.add("untorn", one_by_one(1, count, false, |n| snapshot.get(n).ok().and_then(taste)));
-    #[cfg(feature = "append")]
     field.add(
         "untorn, iter",
         in_batches(1, |n| {
@@ -134,12 +129,11 @@ pub fn fixed(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> 
                 .try_fold(0_u64, |sum, element| Some(sum.wrapping_add(taste(element.ok()?)?)))
         }),
     );
-    #[cfg(feature = "append")]
     field.add(
         "untorn, as_chunks",
         in_batches(1, |n| {
             let from = (n % (count - BATCH)) as usize;
-            let chunks = snapshot.as_chunks::<SIZE>().ok()?.get(from..from + BATCH as usize)?;
+            let chunks = all.get(from..from + BATCH as usize)?;
             chunks.iter().try_fold(0_u64, |sum, chunk| Some(sum.wrapping_add(taste(chunk)?)))
         }),
     );
@@ -165,7 +159,6 @@ pub fn fixed(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> 
 
     for (threads, what) in [(1, "at random"), (2, "at random, 2 threads")] {
         let mut field = Field::default();
-        #[cfg(feature = "append")]
         field.add(
             "untorn",
             one_by_one(threads, count, true, |n| snapshot.get(n).ok().and_then(taste)),
@@ -199,18 +192,13 @@ pub fn fixed(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> 
 pub fn typed(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> {
     let (elements, count) = (Elements::fixed(SIZE), args.number(COUNT));
     let path = scratch.path("typed");
-    #[cfg(not(feature = "append"))]
-    write_plain(&path, &elements, count)?;
-    #[cfg(feature = "append")]
     let ours = untorn::filled(&path, &elements, count)?;
-    #[cfg(feature = "append")]
-    let snapshot = ours.reader().snapshot();
+    let snapshot = ours.reader()?.snapshot()?;
     let theirs = grin::open_data(&path)?;
     // SAFETY: nobody writes to the file.
     let map = unsafe { Mmap::map(&File::open(&path)?)? };
     let sum = |words: &grin::Words| Some(words.0.iter().fold(0, |sum, word| sum ^ word));
     let mut field = Field::default();
-    #[cfg(feature = "append")]
     field.add(
         "untorn, view",
         one_by_one(1, count, true, |n| snapshot.view::<grin::Words>(n).ok().and_then(sum)),
@@ -236,15 +224,12 @@ pub fn variable(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<(
     let path = scratch.path("varied");
     let ends = write_plain(&path, &elements, count)?;
     let theirs = grin::open(&path, None)?;
-    #[cfg(feature = "append")]
     let ours = untorn::filled(&scratch.path("ours"), &elements, count)?;
-    #[cfg(feature = "append")]
-    let snapshot = ours.reader().snapshot();
+    let snapshot = ours.reader()?.snapshot()?;
     // SAFETY: nobody writes to the file.
     let map = unsafe { Mmap::map(&File::open(&path)?)? };
     for (threads, what) in [(1, ""), (2, "2 threads")] {
         let mut field = Field::default();
-        #[cfg(feature = "append")]
         field.add(
             "untorn",
             one_by_one(threads, count, true, |n| snapshot.get(n).ok().and_then(taste)),

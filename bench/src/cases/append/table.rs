@@ -17,11 +17,6 @@ impl Table {
     fn get(&self, name: &str) -> Option<&[f64]> {
         self.0.iter().find(|(other, _)| other == name).map(|(_, values)| values.as_slice())
     }
-
-    /// Whether somebody of this name took part.
-    pub fn has(&self, name: &str) -> bool {
-        self.get(name).is_some()
-    }
 }
 
 /// Where the rows go.

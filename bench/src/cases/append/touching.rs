@@ -9,7 +9,6 @@ use super::table::{Rows, Table};
 use crate::Result;
 use crate::args::Args;
 use crate::contestants::append::{Elements, write_plain};
-#[cfg(feature = "append")]
 use crate::contestants::append::{taste, untorn};
 use crate::measure::cpu;
 use crate::report::{Report, Target};
@@ -23,7 +22,6 @@ pub fn run(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> {
     let len = (count * SIZE as u64) as f64;
     let plain = scratch.path("plain");
     write_plain(&plain, &elements, count)?;
-    #[cfg(feature = "append")]
     let path = {
         let path = scratch.path("untorn");
         untorn::filled(&path, &elements, count)?.close()?;
@@ -40,10 +38,9 @@ pub fn run(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> {
             Ok(())
         })?;
         table.push("CRC-32 over a new map", len / took / 1e6);
-        #[cfg(feature = "append")]
         {
             let file = untorn::open(&path, Some(SIZE))?;
-            let snapshot = file.reader().snapshot();
+            let snapshot = file.reader()?.snapshot()?;
             for name in ["first touch", "second touch"] {
                 let (took, ()) = cpu(|| {
                     for n in (0..count).step_by((BLOCK / SIZE as u64) as usize) {

@@ -9,7 +9,6 @@ use crate::Result;
 use crate::alloc;
 use crate::args::Args;
 use crate::cases::chunk::settled;
-#[cfg(feature = "append")]
 use crate::contestants::append::untorn::{Group, Untorn};
 use crate::contestants::append::{
     Appender, Commitlog, Elements, Grin, Indexedlog, MmapAppend, Raw, Several,
@@ -77,7 +76,6 @@ fn rates(
 
 fn everybody(dir: &Path, elements: &Elements) -> Result<Vec<Box<dyn Appender>>> {
     Ok(vec![
-        #[cfg(feature = "append")]
         Box::new(Untorn::open(&dir.join("untorn"), elements)?),
         Box::new(Grin::open(&dir.join("grin"), elements)?),
         Box::new(Raw::growing(&dir.join("growing"), elements)?),
@@ -146,7 +144,6 @@ pub fn single(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()>
     let way = Way { per_flush: 1, turns: 6, millis: 50 };
     let wanted = Wanted { grin: 1.4, raw: Target::AtLeast(0.9) };
     run("append-single", "each", &elements, &way, &wanted, (args, scratch, &mut *report))?;
-    #[cfg(feature = "append")]
     {
         let mut one = Untorn::open(&scratch.path("counted"), &elements)?;
         // The first flush after an open may have a sync of its own.
@@ -166,7 +163,6 @@ pub fn group(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> 
     let open = |dir: &Path| -> Result<Vec<Box<dyn Appender>>> {
         let five = (0..5).map(|n| Grin::open(&dir.join(format!("grin-{n}")), &elements));
         Ok(vec![
-            #[cfg(feature = "append")]
             Box::new(Group::open(&dir.join("untorn"), &elements)?),
             Box::new(Several { name: "five of grin", all: five.collect::<Result<_>>()? }),
         ])
@@ -188,7 +184,6 @@ pub fn memory(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()>
     let (mut times, mut allocations) = (Table::default(), Table::default());
     for _ in 0..args.rounds {
         let mut all: Vec<Box<dyn Appender>> = vec![
-            #[cfg(feature = "append")]
             Box::new(Untorn::open(&scratch.path("untorn"), &elements)?),
             Box::new(Grin::open(&scratch.path("grin"), &elements)?),
             Box::new(Raw::growing(&scratch.path("growing"), &elements)?),

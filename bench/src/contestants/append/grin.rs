@@ -10,7 +10,7 @@ use super::{Appender, Elements, sizes_of};
 use crate::Result;
 
 /// Forty bytes, as numbers.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 #[repr(transparent)]
 pub struct Words(pub [u64; 5]);
 

@@ -5,7 +5,6 @@ pub mod grin;
 mod indexedlog;
 mod mmap_append;
 mod raw;
-#[cfg(feature = "append")]
 pub mod untorn;
 
 use std::ops::Range;

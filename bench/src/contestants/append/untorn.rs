@@ -94,7 +94,7 @@ impl Appender for Group {
 
     fn append(&mut self, range: Range<u64>) -> Result<()> {
         for name in NAMES {
-            let file = self.group.file::<Vec<u8>>(name)?;
+            let mut file = self.group.file::<Vec<u8>>(name)?;
             for n in range.clone() {
                 file.append(self.elements.get(n))?;
             }
