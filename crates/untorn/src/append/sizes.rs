@@ -107,9 +107,9 @@ mod tests {
         let mut offset = 0;
         let mut bytes = Vec::new();
         for &size in sizes {
-            let size = u32::from(size as u16);
+            let size = size % 65_536;
             bytes.extend_from_slice(&encode(entry(offset, size)).unwrap());
-            offset += u64::from(size);
+            offset = u64::from(size).saturating_add(offset);
         }
         bytes
     }
