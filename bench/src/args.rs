@@ -12,7 +12,9 @@ usage: untorn-bench [CASE]... [--dir DIR] [--rounds N] [--quick] [--awake] [--js
 
   CASE        single, threads, window, buffered, replay, rolls, open, update, endure, frame, blocks, recovery, reopen,
               fresh; chunk-order, chunk-random, chunk-4k, chunk-read, chunk-active, chunk-calls, chunk-wake, chunk-waiters,
-              chunk-many, chunk-open; all by default. chunk is all that begin so
+              chunk-many, chunk-open; append-fixed, append-varied, append-single, append-group, append-memory, append-read,
+              append-typed, append-lookup, append-touch, append-beside, append-crowd, append-open, append-reopen,
+              append-rewind, append-compact, append-head, append-copy; all by default. chunk and append are all that begin so
   --dir DIR   where the files go, and are removed from; the current directory by default
   --rounds N  interleaved rounds of each case; 7 by default, 3 with --quick
   --quick     less of everything: to see that it runs, not to quote
@@ -69,8 +71,9 @@ impl Args {
                     return Ok(None);
                 }
                 case if NAMES.contains(&case) => parsed.cases.push(arg),
-                "chunk" => {
-                    let all = NAMES.iter().filter(|name| name.starts_with("chunk-"));
+                "chunk" | "append" => {
+                    let group = format!("{arg}-");
+                    let all = NAMES.iter().filter(|name| name.starts_with(&group));
                     parsed.cases.extend(all.map(|&name| name.to_owned()));
                 }
                 _ => return Err(format!("there is no {arg}\n{USAGE}").into()),

@@ -1,5 +1,6 @@
 //! The cases, each a file.
 
+mod append;
 mod blocks;
 mod buffered;
 mod chunk;
@@ -23,7 +24,7 @@ use crate::args::Args;
 use crate::report::Report;
 use crate::scratch::Scratch;
 
-pub const NAMES: [&str; 24] = [
+pub const NAMES: [&str; 41] = [
     "single",
     "threads",
     "window",
@@ -48,6 +49,23 @@ pub const NAMES: [&str; 24] = [
     "chunk-waiters",
     "chunk-many",
     "chunk-open",
+    "append-fixed",
+    "append-varied",
+    "append-single",
+    "append-group",
+    "append-memory",
+    "append-read",
+    "append-typed",
+    "append-lookup",
+    "append-touch",
+    "append-beside",
+    "append-crowd",
+    "append-open",
+    "append-reopen",
+    "append-rewind",
+    "append-compact",
+    "append-head",
+    "append-copy",
 ];
 
 pub fn run(case: &str, args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> {
@@ -76,6 +94,23 @@ pub fn run(case: &str, args: &Args, scratch: &Scratch, report: &mut Report) -> R
         "chunk-waiters" => chunk::waiters::run(args, scratch, report),
         "chunk-many" => chunk::many::run(args, scratch, report),
         "chunk-open" => chunk::open::run(args, scratch, report),
+        "append-fixed" => append::writing::fixed(args, scratch, report),
+        "append-varied" => append::writing::variable(args, scratch, report),
+        "append-single" => append::writing::single(args, scratch, report),
+        "append-group" => append::writing::group(args, scratch, report),
+        "append-memory" => append::writing::memory(args, scratch, report),
+        "append-read" => append::reading::fixed(args, scratch, report),
+        "append-typed" => append::reading::typed(args, scratch, report),
+        "append-lookup" => append::reading::variable(args, scratch, report),
+        "append-touch" => append::touching::run(args, scratch, report),
+        "append-beside" => append::beside::one(args, scratch, report),
+        "append-crowd" => append::beside::crowd(args, scratch, report),
+        "append-open" => append::opening::closed(args, scratch, report),
+        "append-reopen" => append::opening::killed(args, scratch, report),
+        "append-rewind" => append::cutting::tail(args, scratch, report),
+        "append-compact" => append::cutting::compact(args, scratch, report),
+        "append-head" => append::cutting::head(args, scratch, report),
+        "append-copy" => append::copying::run(args, scratch, report),
         _ => Err(format!("there is no case {case}").into()),
     }
 }

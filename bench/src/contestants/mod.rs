@@ -1,6 +1,7 @@
 //! Logs that commit one record at a time, durably, from any thread.
 
 mod actionqueue;
+pub mod append;
 pub mod fill;
 mod okaywal;
 mod raft_engine;

@@ -9,3 +9,5 @@ pub mod small;
 mod timing;
 pub mod waiters;
 pub mod wake;
+
+pub use timing::settled;

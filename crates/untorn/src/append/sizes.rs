@@ -17,18 +17,17 @@ const LEN: usize = SizeEntry::LEN as usize;
 /// The bytes of an entry, or nothing if its length does not fit into them (Z2).
 pub(super) fn encode(entry: SizeEntry) -> Option<[u8; LEN]> {
     let size = u16::try_from(entry.size).ok()?;
-    let [a, b, c, d, e, f, g, h] = entry.offset.to_be_bytes();
-    let [i, j] = size.to_be_bytes();
-    Some([a, b, c, d, e, f, g, h, i, j])
+    let mut bytes = [0; LEN];
+    *bytes.first_chunk_mut()? = entry.offset.to_be_bytes();
+    *bytes.last_chunk_mut()? = size.to_be_bytes();
+    Some(bytes)
 }
 
 /// What the bytes of an entry say.
 pub(super) fn decode(bytes: [u8; LEN]) -> SizeEntry {
-    let [a, b, c, d, e, f, g, h, i, j] = bytes;
-    SizeEntry {
-        offset: u64::from_be_bytes([a, b, c, d, e, f, g, h]),
-        size: u16::from_be_bytes([i, j]).into(),
-    }
+    let [offset @ .., _, _] = bytes;
+    let [_, _, _, _, _, _, _, _, size @ ..] = bytes;
+    SizeEntry { offset: u64::from_be_bytes(offset), size: u16::from_be_bytes(size).into() }
 }
 
 /// Takes entries one after the other while they count (Z1).
@@ -107,9 +106,9 @@ mod tests {
         let mut offset = 0;
         let mut bytes = Vec::new();
         for &size in sizes {
-            let size = u32::from(size as u16);
+            let size = size % 65_536;
             bytes.extend_from_slice(&encode(entry(offset, size)).unwrap());
-            offset += u64::from(size);
+            offset = u64::from(size).saturating_add(offset);
         }
         bytes
     }
