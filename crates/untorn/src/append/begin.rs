@@ -16,7 +16,7 @@ use super::settings::{MemberSpec, Settings};
 use super::sizes::Taking;
 use super::stats::RecoveryReport;
 use super::store::END;
-use crate::commit::{Cut, Place, Quarantine};
+use crate::commit::{Cut, Place, Quarantine, Symlink};
 use crate::fs::{Dir, File, How};
 use crate::{Error, ErrorKind, Result};
 
@@ -272,7 +272,7 @@ pub(super) const fn kind_name(kind: u8) -> &'static str {
 
 /// Where the data file of a member is, and what its home is called.
 pub(super) fn resolve(settings: &Settings, path: &std::path::Path) -> Result<Place> {
-    let (place, _) = Place::resolve(&*settings.fs, "open", path, crate::Symlink::Follow)?;
+    let (place, _) = Place::resolve(&*settings.fs, "open", path, Symlink::Follow)?;
     Ok(place)
 }
 

@@ -17,8 +17,8 @@ use super::stats::{Commit, PruneReport, RecoveryReport, Stats};
 use super::store::{Member, Store};
 use super::{ProtocolVersion, SizeEntry, SizeInfo};
 use crate::codec::{Codec, Raw};
-use crate::commit::Place;
-use crate::{AtomicFile, Durability, Error, ErrorKind, ReplaceOptions, Result};
+use crate::commit::{AtomicFile, Place, ReplaceOptions};
+use crate::{Durability, Error, ErrorKind, Result};
 
 /// The writer of a file of elements; there is one at a time, and it holds the file's lock. See the [module](super).
 ///

@@ -35,14 +35,13 @@ pub(super) fn decode(bytes: [u8; LEN]) -> SizeEntry {
 pub(super) struct Taking {
     data_len: u64,
     end: u64,
-    count: u64,
     over: bool,
 }
 
 impl Taking {
     /// Of a data file of so many bytes.
     pub(super) fn new(data_len: u64) -> Self {
-        Self { data_len, end: 0, count: 0, over: false }
+        Self { data_len, end: 0, over: false }
     }
 
     /// Whether the entry counts. If not, nothing behind it does.
@@ -52,7 +51,6 @@ impl Taking {
         match end {
             Some(end) if offset == self.end && !self.over => {
                 self.end = end;
-                self.count = self.count.saturating_add(1);
             }
             _ => self.over = true,
         }
@@ -62,11 +60,6 @@ impl Taking {
     /// Bytes of the data that the entries cover.
     pub(super) fn end(&self) -> u64 {
         self.end
-    }
-
-    /// Entries that count.
-    pub(super) fn count(&self) -> u64 {
-        self.count
     }
 }
 
@@ -116,8 +109,8 @@ mod tests {
     /// Takes whole entries until one does not count; how many and what they cover.
     fn taken(file: &[u8], data_len: u64) -> (u64, u64) {
         let mut taking = Taking::new(data_len);
-        let _ = file.as_chunks().0.iter().all(|entry| taking.take(*entry));
-        (taking.count(), taking.end())
+        let count = file.as_chunks().0.iter().take_while(|entry| taking.take(**entry)).count();
+        (count as u64, taking.end())
     }
 
     #[test]
