@@ -81,8 +81,9 @@ impl Store {
         self.check("prune")?;
         self.nothing_pending("prune")?;
         self.drop_prepared(nth);
-        let member = self.member(nth)?;
-        check_dead(member, dead)?;
+        check_dead(self.member(nth)?, dead)?;
+        // An open after a close in order sweeps nothing (S2).
+        self.begin_use()?;
         let mut next = self.empty_successor(nth)?;
         let written = self.copy(nth, &mut next, dead);
         let done = written.and_then(|()| self.sync_successor(&next));
@@ -272,7 +273,7 @@ impl Store {
         Ok(())
     }
 
-    fn drop_prepared(&mut self, nth: usize) {
+    pub(super) fn drop_prepared(&mut self, nth: usize) {
         let prepared = self.members.get_mut(nth).and_then(|member| member.prepared.take());
         if let Some(prepared) = prepared {
             self.unlink_successor(nth, prepared.generation);

@@ -776,6 +776,7 @@ impl Store {
     /// Records that the store was closed in order; nothing if it was never used.
     pub(super) fn close(&mut self) -> Result<()> {
         self.members.iter_mut().for_each(Member::discard);
+        (0..self.members.len()).for_each(|nth| self.drop_prepared(nth));
         if self.in_use {
             self.checkpoint(true)?;
         }

@@ -3,7 +3,8 @@
 //! # Invariants
 //! - S1 What is committed is what the log says. A data file's bytes up to the end that the last commit names are its
 //!   elements; what lies behind is nobody's.
-//! - S2 While the log's last record is not a close, what lies behind the end of a file is ours: it was written ahead.
+//! - S2 While the log's last record is not a close, what lies behind the end of a file is ours, written ahead, and so are files of
+//!   generations that nobody went over to.
 //! - S3 What fails before the record leaves everything as it was; what fails after it is done by the next open. Then this handle
 //!   is poisoned.
 
