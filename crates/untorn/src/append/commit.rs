@@ -345,7 +345,7 @@ impl Store {
     /// What readers see if the rewind cannot be finished: the elements that it keeps.
     fn rewound(&self, parts: &[Part]) -> Result<Published> {
         let members = self.members.iter().map(Member::shown).collect();
-        let mut next = Published { seq: self.seq, members, hold: Arc::clone(&self.claim) };
+        let mut next = Published { seq: self.seq, members, hold: Some(Arc::clone(&self.claim)) };
         for part in parts.iter().filter(|part| part.rewinds() && !part.is_ends) {
             let keep = self.member(part.member)?.pending.keep;
             if let Some(view) = next.members.get_mut(part.member) {

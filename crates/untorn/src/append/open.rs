@@ -97,7 +97,7 @@ impl Store {
         let views = members.iter().map(|member| member.view.clone()).collect();
         let claim = Arc::new(claim);
         let (seq, note) = (replay.now.seq, replay.now.note.clone());
-        let first = Published { seq, members: views, hold: Arc::clone(&claim) };
+        let first = Published { seq, members: views, hold: Some(Arc::clone(&claim)) };
         let mut store = Self {
             path,
             home: dir,
@@ -175,7 +175,7 @@ fn open_home(
 }
 
 /// A file of a group is opened through the group.
-fn refuse_member(home: &dyn Dir, path: &Path) -> Result<()> {
+pub(super) fn refuse_member(home: &dyn Dir, path: &Path) -> Result<()> {
     let group = match home.open(OsStr::new(GROUP), How::Read) {
         Ok(file) => file,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
@@ -256,7 +256,7 @@ pub(super) fn load_meta(home: &dyn Dir) -> Result<Option<Meta>> {
 }
 
 /// Refuses a store of something else.
-fn expect(meta: &Meta, path: &Path, specs: &[MemberSpec]) -> Result<()> {
+pub(super) fn expect(meta: &Meta, path: &Path, specs: &[MemberSpec]) -> Result<()> {
     let refuse = |what: String| Err(Error::new(ErrorKind::Precondition, "open", path, what));
     if meta.members.len() != specs.len() {
         let (has, wants) = (meta.members.len(), specs.len());

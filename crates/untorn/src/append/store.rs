@@ -172,7 +172,7 @@ impl Store {
     /// What readers are shown from now on.
     pub(super) fn published(&mut self) -> Published {
         let members = self.members.iter_mut().map(Member::show).collect();
-        Published { seq: self.seq, members, hold: Arc::clone(&self.claim) }
+        Published { seq: self.seq, members, hold: Some(Arc::clone(&self.claim)) }
     }
 
     /// What is pending forbids it.
