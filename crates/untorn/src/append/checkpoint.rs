@@ -1,12 +1,11 @@
 //! Writes down where everything ends, so that the records before it can go.
 //!
 //! # Invariants
-//! - P1 Data, ends and sums are synced before the full form says so, and that is durable before the log's front goes. A close syncs
-//!   their lengths too, where they were cut: after it another length is a foreign program's.
+//! - P1 Data, ends and sums are synced before the full form says so, and that is durable before the log's front goes.
 //! - P2 A head's space is given back when its record is durable and no state that is held shows it.
 
 use super::store::{END, Store};
-use crate::commit::{sync_data, sync_file};
+use crate::commit::sync_data;
 use crate::fs::SyncSite;
 use crate::{Outcome, Result};
 
@@ -24,7 +23,7 @@ impl Store {
     pub(super) fn checkpoint(&mut self, closed: bool) -> Result<()> {
         self.check("checkpoint")?;
         self.punch_heads();
-        if let Err(error) = self.sync_columns(closed) {
+        if let Err(error) = self.sync_columns() {
             return Err(self.poison_by(error.with_outcome(Outcome::Unchanged)));
         }
         let full = self.full(closed).encode();
@@ -44,16 +43,13 @@ impl Store {
         Ok(())
     }
 
-    fn sync_columns(&mut self, closed: bool) -> Result<()> {
-        let sync = if closed { sync_file } else { sync_data };
+    fn sync_columns(&mut self) -> Result<()> {
         for member in &mut self.members {
-            sync(&*member.data.files.file, SyncSite::AppendData)?;
+            member.data.sync(SyncSite::AppendData)?;
             sync_data(&*member.data.files.sums, SyncSite::AppendSums)?;
-            member.data.loose = false;
             if let Some(ends) = &mut member.ends {
-                sync(&*ends.files.file, SyncSite::AppendEnds)?;
+                ends.sync(SyncSite::AppendEnds)?;
                 sync_data(&*ends.files.sums, SyncSite::AppendSums)?;
-                ends.loose = false;
             }
         }
         Ok(())

@@ -92,7 +92,13 @@ impl Store {
         let mut members = Vec::new();
         let mode = read_mode(&settings, &*dir)?;
         for ((spec, place), found) in specs.iter().zip(&places).zip(found) {
-            members.push(found.member(spec.clone(), place.clone(), mode, &settings)?);
+            members.push(found.member(
+                spec.clone(),
+                place.clone(),
+                mode,
+                &settings,
+                report.clean,
+            )?);
         }
         let views = members.iter().map(|member| member.view.clone()).collect();
         let claim = Arc::new(claim);
@@ -318,6 +324,7 @@ impl Laid {
         place: Place,
         mode: ReadMode,
         settings: &Settings,
+        clean: bool,
     ) -> Result<Member> {
         let state = self.state;
         let column = |files: Files, end: End, seed: Seed| {
@@ -336,7 +343,13 @@ impl Laid {
             // The last block's sum was compared by the open, or computed.
             range.trust(start_of(block_of(end.end))..end.end);
             let tail = Tail { seed, end: end.end, crc: end.crc };
-            Ok::<_, Error>(Column { files, tail, range: Arc::new(range), loose: false })
+            Ok::<_, Error>(Column {
+                files,
+                tail,
+                range: Arc::new(range),
+                loose: false,
+                cut: !clean,
+            })
         };
         let data = column(self.data, state.data, self.seeds.0)?;
         let ends = match (self.ends, state.ends) {

@@ -202,6 +202,23 @@ impl Store {
         self.members.get(nth).ok_or_else(|| no_member(&self.path))
     }
 
+    /// The data of a member, or its ends.
+    pub(super) fn column(&self, nth: usize, ends: bool) -> Result<&Column> {
+        let member = self.member(nth)?;
+        let column = if ends { member.ends.as_ref() } else { Some(&member.data) };
+        column.ok_or_else(|| no_member(&self.path))
+    }
+
+    /// As [`column`](Self::column).
+    pub(super) fn column_mut(&mut self, nth: usize, ends: bool) -> Result<&mut Column> {
+        let member = self.members.get_mut(nth);
+        let column = member.and_then(|member| match ends {
+            true => member.ends.as_mut(),
+            false => Some(&mut member.data),
+        });
+        column.ok_or_else(|| no_member(&self.path))
+    }
+
     pub(super) fn member_mut(&mut self, nth: usize) -> Result<&mut Member> {
         self.members.get_mut(nth).ok_or_else(|| no_member(&self.path))
     }
