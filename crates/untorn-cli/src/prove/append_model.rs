@@ -51,9 +51,18 @@ pub(super) fn is_element(bytes: &[u8], fixed: u32) -> bool {
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     /// What each file keeps, and what it gets.
-    Change { keep: [u64; 3], add: [Vec<u64>; 3], durability: Durability },
-    Compact { dead: [Vec<u64>; 3] },
-    DropHead { file: usize, first: u64 },
+    Change {
+        keep: [u64; 3],
+        add: [Vec<u64>; 3],
+        durability: Durability,
+    },
+    Compact {
+        dead: [Vec<u64>; 3],
+    },
+    DropHead {
+        file: usize,
+        first: u64,
+    },
 }
 
 /// A file's first element, and the numbers of all, with those that were dropped.

@@ -51,7 +51,8 @@ impl AppendVictim {
             found.lose(&format!("commit {acked:?} of round {round} is not there, but {last:?}"));
         }
         // One may be on its way.
-        let more = last.map_or(0, |last| last + 1) - acked.map_or(0, |acked| acked + 1).min(last.map_or(0, |last| last + 1));
+        let more = last.map_or(0, |last| last + 1)
+            - acked.map_or(0, |acked| acked + 1).min(last.map_or(0, |last| last + 1));
         if more > 1 {
             found.violate(&format!("{more} commits were made that nobody was told of"));
         }
@@ -88,7 +89,9 @@ impl Victim for AppendVictim {
             found.tear(&format!("after commit {last:?} of round {round}: {flaw}"));
         }
         if let Some(flaw) = seen.map(|seen| expected.compare(&seen)).transpose()?.flatten() {
-            found.tear(&format!("a reader without a lock, commit {last:?} of round {round}: {flaw}"));
+            found.tear(&format!(
+                "a reader without a lock, commit {last:?} of round {round}: {flaw}"
+            ));
         }
         (self.kept, self.note) = (expected, note_of(group.note()));
         if self.rng.below(2) == 0 {

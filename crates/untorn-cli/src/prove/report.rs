@@ -158,7 +158,9 @@ fn matrix(page: &mut Page, run: &Run) {
         });
         row(page, run, "killed before its first acknowledgement", |p| {
             let within = match p.store {
-                Store::Log | Store::Journal | Store::Chunked | Store::Append => "mostly inside recovery",
+                Store::Log | Store::Journal | Store::Chunked | Store::Append => {
+                    "mostly inside recovery"
+                }
                 _ => "",
             };
             Some((p.kills.early_kills, !p.kills.failed(), within.to_owned()))

@@ -363,7 +363,8 @@ impl Store {
             if (shown && keep < column.tail.end) || tail.end > column.range.capacity() {
                 column.range = Arc::new(column.range.successor(keep, tail.end)?);
             }
-            column.range.trust(keep..tail.end);
+            // Its beginning was compared when the tail was made of it.
+            column.range.trust(start_of(block_of(keep))..tail.end);
             column.tail = tail;
             members.push(nth);
         }

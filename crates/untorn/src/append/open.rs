@@ -4,7 +4,7 @@
 //! - O1 What records since the last checkpoint carry is written again, and never compared first.
 //! - O2 What nothing vouches for, direct bytes of buffered commits, counts as far as its sums hold; it is written again, too.
 //! - O3 All that is synced, and written down by a checkpoint, before the open returns. After a close in order nothing is
-//!   written at all.
+//!   written at all; what a power cut brought back of removed files is removed.
 //! - O4 Nothing that was acknowledged is cut unless the options say so; what is cut was copied first.
 
 use std::ffi::OsStr;
@@ -124,8 +124,8 @@ impl Store {
         };
         if !store.report.clean {
             store.checkpoint(false)?;
-            store.sweep_files()?;
         }
+        store.sweep_files()?;
         store.report.elapsed = fs.monotonic().saturating_sub(started);
         Ok(store)
     }
@@ -138,7 +138,7 @@ impl Store {
             let Some((member, generation)) = name.to_str().and_then(parse_name) else { continue };
             let current = self.members.get(member).is_some_and(|m| m.generation == generation);
             if !current {
-                // Not synced: what comes back is swept by the next open that recovers.
+                // Not synced: what comes back is swept by the next open.
                 commit::unlink(&*self.home, &name)?;
             }
         }
