@@ -27,7 +27,7 @@ use super::store::{Member, Store};
 use crate::commit::{self, Claim, Place, Poison, Sites};
 use crate::fs::{Dir, How, ReadMode, Rename, SyncSite};
 use crate::log::{LogOptions, Piece, State};
-use crate::{Durability, Error, ErrorKind, Result};
+use crate::{Durability, Error, ErrorKind, OnDamage, Result};
 
 /// What the store is, in its home.
 pub(super) const META: &str = "META";
@@ -44,12 +44,17 @@ pub(super) fn home_of(settings: &Settings, path: &Path) -> Result<Place> {
 }
 
 pub(super) fn log_options(settings: &Settings) -> LogOptions {
+    // Records behind damage build on those that are lost: there is nothing to salvage in the log itself.
+    let on_damage = match settings.on_damage {
+        OnDamage::Salvage => OnDamage::Refuse,
+        other => other,
+    };
     LogOptions::new()
         .owner(*b"APND")
         .segment_bytes(settings.log_segment_bytes)
         .max_record(1 << 30)
         .durability(Durability::Buffered)
-        .on_damage(settings.on_damage)
+        .on_damage(on_damage)
         .fs(Arc::clone(&settings.fs))
 }
 
