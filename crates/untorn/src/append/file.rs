@@ -780,7 +780,8 @@ impl Store {
         if self.in_use {
             self.checkpoint(true)?;
         }
-        Ok(())
+        // Its end is recorded, so that records that are missing later are known to be.
+        self.log.log().clone().close()
     }
 
     fn temp_file(&self, nth: usize) -> Result<std::fs::File> {

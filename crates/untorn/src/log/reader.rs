@@ -80,6 +80,7 @@ impl Log {
 /// One consistent look: if META changed meanwhile, another one.
 fn look(dir: &Arc<dyn Dir>, options: &LogOptions, from: Option<LogPos>) -> Result<(Meta, Walked)> {
     let mut looks: u32 = 0;
+    let mut seen: Option<(ErrorKind, Option<u64>)> = None;
     loop {
         let Some(meta) = load(&**dir)? else { return Err(no_log(&**dir)) };
         let route = Route {
@@ -102,7 +103,11 @@ fn look(dir: &Arc<dyn Dir>, options: &LogOptions, from: Option<LogPos>) -> Resul
         // A cut or a dropped segment under our eyes looks like damage.
         let moved = load(&**dir)? != Some(meta);
         let cutting = meta.ended == Ended::Cut && looks < LOOKS;
-        if !(moved || cutting) {
+        // So does a frame that was written after its place was read, and before the next frame, which vouches for it.
+        let found = Some((error.kind(), error.offset()));
+        let again = error.kind() == ErrorKind::Damaged && found != seen && looks < LOOKS;
+        seen = found;
+        if !(moved || cutting || again) {
             return Err(error);
         }
         if looks >= LOOKS {

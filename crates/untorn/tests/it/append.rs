@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use untorn::append::{
-    AppendGroup, AppendOnlyFile, FileSpec, OpenOptions, ProtocolVersion, SizeInfo,
+    AppendGroup, AppendOnlyFile, FileSpec, OpenOptions, ProtocolVersion, SizeInfo, TailEvent,
 };
 use untorn::{ErrorKind, Outcome};
 
@@ -18,7 +18,7 @@ fn open(path: &Path, fixed: u32) -> untorn::Result<File> {
 }
 
 fn element(n: u64) -> Vec<u8> {
-    format!("{n:04}").into_bytes()
+    format!("{:04}", n % 10_000).into_bytes()
 }
 
 fn all(file: &File) -> Vec<Vec<u8>> {
@@ -167,4 +167,111 @@ fn a_group_is_one() {
     drop(group);
     let alone = OpenOptions::<Vec<u8>>::new().fixed(4).open(at("a")).unwrap_err();
     assert_eq!((alone.kind(), alone.outcome()), (ErrorKind::Precondition, Outcome::Unchanged));
+}
+
+/// A reader that knows only the log, beside the writer.
+#[test]
+fn a_reader_in_another_process_sees_commits_or_says_stale() {
+    for fixed in SIZES {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        let mut file = open(&path, fixed).unwrap();
+        let options = OpenOptions::<Vec<u8>>::new().version(ProtocolVersion(1));
+        let options = if fixed == 0 { options.variable() } else { options.fixed(fixed) };
+        let reader = options.open_read_only(&path).unwrap();
+        let mut tail = reader.subscribe(0);
+        let now = std::time::Duration::ZERO;
+        file.append_batch(numbers(0..10)).unwrap();
+        file.flush().unwrap();
+        assert_eq!(tail.next(now).unwrap(), Some(TailEvent::Elements(0..10)));
+        assert_eq!(tail.next(now).unwrap(), None);
+        let first = reader.snapshot().unwrap();
+        file.rewind(4).unwrap();
+        file.append_batch(numbers(50..60)).unwrap();
+        file.flush().unwrap();
+        assert_eq!(tail.next(now).unwrap(), Some(TailEvent::Rewound { to: 4 }));
+        assert_eq!(tail.next(now).unwrap(), Some(TailEvent::Elements(4..14)));
+        // What the log had carried is in memory; what is below the cut is still there.
+        assert_eq!(*first.get_cow(3).unwrap(), element(3));
+        let second = reader.snapshot().unwrap();
+        let shown: Vec<_> = (0..14).map(|at| second.get_cow(at).unwrap().into_owned()).collect();
+        assert_eq!(shown, numbers((0..4).chain(50..60)));
+        // Direct bytes are read from the file: rewound, they are not there any more.
+        file.append_batch((0..20_000).map(element)).unwrap();
+        file.flush().unwrap();
+        let third = reader.snapshot().unwrap();
+        assert_eq!(*third.get_cow(20_013).unwrap(), *element(19_999));
+        let held = reader.snapshot().unwrap();
+        file.rewind(14).unwrap();
+        file.append_batch((0..20_000).map(|n| element(n + 1))).unwrap();
+        file.flush().unwrap();
+        assert_eq!(held.get_cow(15_000).unwrap_err().kind(), ErrorKind::Stale);
+        // After a compaction the old files are there as long as they are held.
+        let before = reader.snapshot().unwrap();
+        file.compact([0, 1]).unwrap();
+        assert_eq!(*before.get_cow(2).unwrap(), element(2));
+        assert_eq!(tail.next(now).unwrap(), Some(TailEvent::Rewound { to: 0 }));
+        let after = reader.snapshot().unwrap();
+        assert_eq!(*after.get_cow(0).unwrap(), element(2));
+        file.drop_head(15_000).unwrap();
+        let kind = |at| after.get_cow(at).map(|_| ()).map_err(|e| e.kind());
+        assert!([Ok(()), Err(ErrorKind::Stale)].contains(&kind(0)), "{:?}", kind(0));
+        assert_eq!(reader.snapshot().unwrap().first(), 15_000);
+        drop(file);
+        // Its owner is gone, and left no close.
+        assert_eq!(reader.snapshot().unwrap().len(), 20_012);
+        let again = options_read(&path, fixed);
+        assert_eq!(*again.get_cow(20_011).unwrap(), element(20_000));
+    }
+}
+
+fn options_read(path: &Path, fixed: u32) -> untorn::append::Snapshot<Vec<u8>> {
+    let options = OpenOptions::<Vec<u8>>::new().version(ProtocolVersion(1));
+    let options = if fixed == 0 { options.variable() } else { options.fixed(fixed) };
+    options.open_read_only(path).unwrap().snapshot().unwrap()
+}
+
+/// Elements are copied while the owner rewinds, writes anew and makes checkpoints: they are right, or it is said.
+#[test]
+fn a_reader_beside_a_busy_writer_never_gets_other_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a");
+    let options = || OpenOptions::<Vec<u8>>::new().inline_limit(2000).checkpoint_bytes(20_000);
+    let mut file = options().open(&path).unwrap();
+    let bytes = |at: u64, turn: u64| [at.to_le_bytes(), turn.to_le_bytes()].concat().repeat(5);
+    let reader = options().open_read_only(&path).unwrap();
+    let over = std::sync::atomic::AtomicBool::new(false);
+    let (mut good, mut stale) = (0_u32, 0_u32);
+    std::thread::scope(|scope| {
+        let over = &over;
+        scope.spawn(move || {
+            for turn in 0..300_u64 {
+                let len = file.len();
+                let keep = len.saturating_sub(turn * 7 % 90);
+                file.rewind(keep).unwrap();
+                for at in keep..keep + 60 {
+                    file.append(&bytes(at, turn)).unwrap();
+                }
+                file.flush().unwrap();
+            }
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        while !over.load(std::sync::atomic::Ordering::Relaxed) || good == 0 {
+            let Ok(state) = reader.snapshot() else { continue };
+            for at in state.first()..state.len() {
+                match state.get_cow(at) {
+                    Ok(found) => {
+                        let turn = u64::from_le_bytes(*found[8..].first_chunk().unwrap());
+                        assert_eq!(*found, bytes(at, turn));
+                        good += 1;
+                    }
+                    Err(error) => {
+                        assert_eq!(error.kind(), ErrorKind::Stale, "{error}");
+                        stale += 1;
+                    }
+                }
+            }
+        }
+    });
+    println!("{good} elements read, {stale} times stale");
 }

@@ -785,9 +785,6 @@ fn n34_a_look_changes_nothing() {
         assert_eq!(kind(state.get(999)), ErrorKind::Unsupported);
         assert!(files() == before, "a look changed something");
         assert_eq!(kind(options(fixed).check(dir.join("none"), |_, _| {})), ErrorKind::NotFound);
-        assert_eq!(
-            kind(options(fixed).open_read_only(dir.join("none"))),
-            ErrorKind::NotFound
-        );
+        assert_eq!(kind(options(fixed).open_read_only(dir.join("none"))), ErrorKind::NotFound);
     });
 }

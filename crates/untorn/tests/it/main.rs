@@ -11,6 +11,8 @@ mod append_failures;
 #[cfg(test)]
 mod append_model;
 #[cfg(test)]
+mod append_rot;
+#[cfg(test)]
 mod chunked_failures;
 #[cfg(test)]
 mod chunked_model;
