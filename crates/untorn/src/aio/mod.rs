@@ -1,4 +1,4 @@
-//! The async face, on tokio: the same log, journal, snapshots and chunked files, awaited.
+//! The async face, on tokio: the same log, journal, snapshots, chunked and append-only files, awaited.
 //!
 //! Blocking work runs on tokio's blocking pool, one task at a time for all who wait; nothing blocks an executor, and one
 //! blocking thread is enough. Dropping a future changes nothing: what was appended is acknowledged, or not, all the same.
@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use crate::log::{LogOptions, LogReport, Upto};
 use crate::{Error, ErrorKind, Result};
 
+pub mod append;
 pub mod chunked;
 mod journal;
 pub mod snapshot;

@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use untorn::append::{AppendGroup, AppendOnlyFile, FileSpec, OpenOptions};
 use untorn::chunked::{
     AtomicChunked, ChunkedOptions, CommitOptions, FileOptions, FileResource, Identity,
     ResourceExt as _, commit_many,
@@ -17,11 +18,12 @@ use untorn::sim::{CallKind, Counts, Meter, SimFs};
 use untorn::{AtomicFile, Durability, ErrorKind, ReplaceOptions};
 
 use SyncSite::{
-    Caller, ChunkCommit, ChunkCommitDir, ChunkData, ChunkForget, ChunkMetaDir, ChunkMetaFile,
-    ChunkPart, JournalFile, LogBeginFile, LogCutDir, LogCutFile, LogFrame, LogMetaDir, LogMetaFile,
-    LogPrepareDir, LogPrepareFile, MakeDirParent, PublishDir, PublishFile, QuarantineDir,
-    QuarantineFile, ReplaceDir, ReplaceFile, ResourceDir, ResourceFile, SnapshotDir, SnapshotFile,
-    SnapshotRetire,
+    AppendAhead, AppendBeginDir, AppendData, AppendEnds, AppendMetaDir, AppendMetaFile, AppendName,
+    AppendNext, AppendNextDir, AppendSums, Caller, ChunkCommit, ChunkCommitDir, ChunkData,
+    ChunkForget, ChunkMetaDir, ChunkMetaFile, ChunkPart, JournalFile, LogBeginFile, LogCutDir,
+    LogCutFile, LogFrame, LogMetaDir, LogMetaFile, LogPrepareDir, LogPrepareFile, MakeDirParent,
+    PublishDir, PublishFile, QuarantineDir, QuarantineFile, ReplaceDir, ReplaceFile, ResourceDir,
+    ResourceFile, SnapshotDir, SnapshotFile, SnapshotRetire,
 };
 
 /// META is replaced.
@@ -612,4 +614,100 @@ fn bare_resources() {
     file.write_at(0, b"content").unwrap();
     check(&meter, [(ResourceFile, 1)], 0, || file.sync()).unwrap();
     check(&meter, [(ResourceFile, 1), (ResourceDir, 1)], 0, || file.commit(None)).unwrap();
+}
+
+fn elements(meter: &Meter, fixed: u32) -> OpenOptions<Vec<u8>> {
+    let options = OpenOptions::new().fs(Arc::new(meter.clone()));
+    if fixed == 0 { options.variable() } else { options.fixed(fixed) }
+}
+
+/// What a checkpoint syncs of an append-only file.
+fn columns(fixed: u32) -> Vec<(SyncSite, u64)> {
+    match fixed {
+        0 => vec![(AppendData, 1), (AppendEnds, 1), (AppendSums, 2), (LogFrame, 1)],
+        _ => vec![(AppendData, 1), (AppendSums, 1), (LogFrame, 1)],
+    }
+}
+
+#[test]
+fn append_only_files() {
+    for fixed in [40, 0] {
+        let (sim, meter) = disk();
+        let path = "/data/a";
+        let made = [
+            (MakeDirParent, 4),
+            (AppendMetaFile, 1),
+            (AppendMetaDir, 1),
+            (LogPrepareFile, 1),
+            (LogPrepareDir, 1),
+            (LogBeginFile, 1),
+            (LogMetaFile, 1),
+            (LogMetaDir, 1),
+            (AppendName, 1),
+            (AppendBeginDir, 1),
+        ];
+        let open = || elements(&meter, fixed).open(path).unwrap();
+        let mut file = check(&meter, made.into_iter().chain(columns(fixed)), 3, open);
+        let append = |file: &mut AppendOnlyFile<Vec<u8>>, count: usize| {
+            file.append_batch(vec![[7; 40]; count]).unwrap();
+        };
+        check(&meter, NOTHING, 0, || append(&mut file, 1000));
+        let commit = check(&meter, [(LogFrame, 1)], 0, || file.flush().unwrap());
+        assert_eq!(commit.syncs, 1);
+        check(&meter, NOTHING, 0, || file.flush().unwrap());
+        append(&mut file, 2000);
+        let commit = check(&meter, [(AppendAhead, 1), (LogFrame, 1)], 0, || file.flush().unwrap());
+        assert_eq!(commit.syncs, 2);
+        append(&mut file, 2000);
+        check(&meter, NOTHING, 0, || file.write().unwrap());
+        let commit = check(&meter, [(AppendAhead, 1), (LogFrame, 1)], 0, || file.sync().unwrap());
+        assert_eq!(commit.syncs, 2);
+        file.rewind(100).unwrap();
+        append(&mut file, 10);
+        check(&meter, [(LogFrame, 1)], 0, || file.write().unwrap());
+        check(&meter, [(LogFrame, 1)], 0, || file.drop_head(5).unwrap());
+        let next = if fixed == 0 { 4 } else { 2 };
+        let successor = [(AppendNext, next), (AppendNextDir, 1)];
+        check(&meter, successor, 0, || file.write_tmp_pruned(&[7, 9]).unwrap());
+        let over = [(LogFrame, 1)].into_iter().chain(columns(fixed));
+        check(&meter, over, 1, || file.replace_with_tmp().unwrap());
+        check(&meter, columns(fixed).into_iter().chain(META), 1, || file.close().unwrap());
+
+        let mut file = check(&meter, NOTHING, 0, open);
+        append(&mut file, 1);
+        // The log takes back its recorded end, and says that the store is in use.
+        check(&meter, META.into_iter().chain([(LogFrame, 2)]), 1, || file.flush().unwrap());
+        drop(file);
+        let (_, meter) = killed(&sim);
+        let open = || elements(&meter, fixed).open(path).unwrap();
+        let healed = CUT.into_iter().chain(META).chain([(LogPrepareFile, 1)]);
+        let _syncs_of_the_log = healed;
+        meter.reset();
+        let file = open();
+        let counts = meter.counts();
+        for (site, count) in columns(fixed).into_iter().filter(|(site, _)| *site != LogFrame) {
+            assert_eq!(counts.syncs.get(&site), Some(&count), "{site:?}");
+        }
+        println!("{fixed} after a crash: {:?}", counts.syncs);
+        drop(file);
+    }
+}
+
+#[test]
+fn a_group_shares_one_sync() {
+    let (_, meter) = disk();
+    let open = || {
+        AppendGroup::options("/data/group")
+            .file("a", "/data/a", FileSpec::fixed(8))
+            .file("b", "/data/b", FileSpec::variable())
+            .file("c", "/data/c", FileSpec::fixed(32))
+            .fs(Arc::new(meter.clone()))
+            .open()
+            .unwrap()
+    };
+    let mut group = open();
+    for (name, len) in [("a", 8), ("b", 20), ("c", 32)] {
+        group.file::<Vec<u8>>(name).unwrap().append_batch(vec![vec![1; len]; 100]).unwrap();
+    }
+    check(&meter, [(LogFrame, 1)], 0, || group.flush().unwrap());
 }
