@@ -113,6 +113,11 @@ impl Failure {
         matches!(self, Self::Told(told) if told.kind == "Stale")
     }
 
+    /// Whether the state of what was opened forbids it.
+    pub(crate) fn is_precondition(&self) -> bool {
+        matches!(self, Self::Told(told) if told.kind == "Precondition")
+    }
+
     /// The code that it ends with.
     pub(crate) fn exit(&self) -> u8 {
         match self {
@@ -198,9 +203,10 @@ pub(crate) const fn exit_of(kind: ErrorKind) -> u8 {
         ErrorKind::Damaged => code::DAMAGE,
         ErrorKind::NotOurs | ErrorKind::NewerFormat | ErrorKind::ArtifactInvalid => code::NOT_OURS,
         ErrorKind::Locked => code::LOCKED,
-        ErrorKind::AlreadyExists | ErrorKind::Precondition | ErrorKind::OutOfRange => {
-            code::PRECONDITION
-        }
+        ErrorKind::AlreadyExists
+        | ErrorKind::Precondition
+        | ErrorKind::OutOfRange
+        | ErrorKind::Pruned => code::PRECONDITION,
         ErrorKind::Io | ErrorKind::NoSpace | ErrorKind::ReadOnly | ErrorKind::Poisoned => code::IO,
         _ => code::FAILED,
     }

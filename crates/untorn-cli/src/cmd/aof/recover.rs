@@ -1,0 +1,276 @@
+//! `recover` of an append-only file or group: says from a check what is to do, then opens it, which does it.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use untorn::append::{OnForeign, RecoveryReport};
+use untorn::{ErrorKind, OnDamage};
+
+use super::damage::{Checked, check_all};
+use super::found::Store;
+use super::shim::look_at_damaged;
+use super::staged::Staged;
+use super::writer::{self, How, Kind, open_group, open_store};
+use super::{elements, healed, thousands};
+use crate::args::Recover;
+use crate::exit::{Failure, Result, code};
+use crate::out::Out;
+
+#[derive(Serialize)]
+struct Recovered {
+    action: &'static str,
+    done: bool,
+    files: Vec<Checked>,
+    redone: u64,
+    cut_bytes: u64,
+    lost: u64,
+    quarantine: Vec<PathBuf>,
+    message: String,
+}
+
+impl Recovered {
+    fn say(&self, out: &mut Out) -> Result<()> {
+        if out.json() {
+            return out.value(self);
+        }
+        out.line(format_args!("{}", self.message))?;
+        for copy in &self.quarantine {
+            out.line(format_args!("a copy is in {}", copy.display()))?;
+        }
+        Ok(())
+    }
+}
+
+pub(in crate::cmd) fn recover(store: &Store, args: &Recover, out: &mut Out) -> Result<u8> {
+    let path = &*args.path;
+    if args.accept_loss.is_some() {
+        let what = "--accept-loss is of journals; without it --truncate says what it would lose";
+        return Err(Failure::new(ErrorKind::Precondition, path, what));
+    }
+    if let Some(to) = &args.salvage {
+        return salvage(store, to, args.yes, out);
+    }
+    let do_it = args.yes && !args.dry_run;
+    if args.adopt {
+        return adopt(store, do_it, out);
+    }
+    let files = check_all(store, out).map_err(|failure| match failure.is_precondition() {
+        true => failure.after("nothing was changed; `--adopt --yes` takes the file as it is now"),
+        false => failure,
+    })?;
+    let mut found = Recovered {
+        action: "none",
+        done: true,
+        redone: 0,
+        cut_bytes: 0,
+        lost: 0,
+        quarantine: Vec::new(),
+        message: String::new(),
+        files,
+    };
+    if found.files.iter().any(|file| !file.damage.is_empty()) {
+        found.action = "truncate";
+        return damaged(store, found, args.truncate, do_it, out);
+    }
+    let to_do: Vec<_> = found.files.iter().filter_map(Checked::to_heal).collect();
+    if to_do.is_empty() {
+        found.message = "it was closed in order and is sound; there is nothing to do".to_owned();
+        found.say(out)?;
+        return Ok(code::OK);
+    }
+    found.action = "heal";
+    if args.dry_run {
+        found.done = false;
+        found.message =
+            format!("would heal: {}; no element that was acknowledged is lost", to_do.join("; "));
+        found.say(out)?;
+        return Ok(code::OK);
+    }
+    open(store, found, &How::default(), out)
+}
+
+/// What is wrong, and how each file would look behind a cut.
+fn damaged(
+    store: &Store,
+    mut found: Recovered,
+    truncate: bool,
+    do_it: bool,
+    out: &mut Out,
+) -> Result<u8> {
+    let mut wrong = Vec::new();
+    for file in &found.files {
+        let Some(first) = file.damage.iter().map(super::damage::Damage::first).min() else {
+            continue;
+        };
+        let blocks = file.damage.iter().map(super::damage::Damage::sentence);
+        let blocks: Vec<_> = blocks.collect();
+        wrong.push(format!(
+            "{}: {}; --truncate would keep the elements before {} and lose {}",
+            file.path.display(),
+            blocks.join("; "),
+            thousands(first),
+            elements(file.len.saturating_sub(first))
+        ));
+    }
+    let wrong = wrong.join("; ");
+    if truncate && do_it {
+        return open(store, found, &How { on_damage: OnDamage::Truncate, ..How::default() }, out);
+    }
+    if !truncate {
+        let what = format!(
+            "nothing was changed: the file can be used as it is, all but the damaged elements are read; {wrong}; \
+             --salvage OUT would write all that are good into a new file"
+        );
+        return Err(Failure::new(ErrorKind::Damaged, &store.asked, what));
+    }
+    found.done = false;
+    found.message =
+        format!("{wrong}, with a copy in quarantine; nothing was changed: say --yes to do it");
+    found.say(out)?;
+    Ok(code::DAMAGE)
+}
+
+/// Opens it for writing, which does what is to do, and closes it.
+fn open(store: &Store, mut found: Recovered, how: &How, out: &mut Out) -> Result<u8> {
+    let report = opened(store, how)?;
+    found.redone = report.redone;
+    found.cut_bytes = report.cut_bytes;
+    found.lost = report.lost;
+    found.message = healed(&report)
+        .unwrap_or_else(|| "its owner died or was stopped; there was nothing to heal".to_owned());
+    if report.lost == 0 {
+        found.message += "; nothing that was acknowledged is lost";
+    }
+    found.quarantine = report.quarantine;
+    found.say(out)?;
+    Ok(if found.lost > 0 { code::LOSSY } else { code::OK })
+}
+
+fn opened(store: &Store, how: &How) -> Result<RecoveryReport> {
+    if store.identity.is_group {
+        let group = open_group(&store.path, &store.identity.members, how)?;
+        let report = group.recovery().clone();
+        group.close()?;
+        return Ok(report);
+    }
+    let file = open_store(store, how)?;
+    let report = file.recovery()?;
+    file.close()?;
+    Ok(report)
+}
+
+/// Takes a data file as a foreign program left it.
+fn adopt(store: &Store, do_it: bool, out: &mut Out) -> Result<u8> {
+    let message = "would take the data file as it is now, in place of what was committed; nothing was changed: say --yes to do it";
+    let found = Recovered {
+        action: "adopt",
+        done: do_it,
+        files: Vec::new(),
+        redone: 0,
+        cut_bytes: 0,
+        lost: 0,
+        quarantine: Vec::new(),
+        message: message.to_owned(),
+    };
+    if !do_it {
+        found.say(out)?;
+        return Ok(code::OK);
+    }
+    let how = How { on_foreign: OnForeign::Adopt, ..How::default() };
+    open(store, found, &how, out)
+}
+
+/// Elements in a row without a hole.
+#[derive(Serialize)]
+struct Run {
+    first: u64,
+    last: u64,
+    /// Where the first is in the new file.
+    new_first: u64,
+}
+
+#[derive(Serialize)]
+struct Salvaged {
+    action: &'static str,
+    done: bool,
+    elements: u64,
+    lost: u64,
+    runs: Vec<Run>,
+}
+
+fn salvage(store: &Store, to: &Path, yes: bool, out: &mut Out) -> Result<u8> {
+    if to.symlink_metadata().is_ok() || super::found::find(to)?.is_some() {
+        let what = "it exists; what is salvaged needs a file of its own";
+        return Err(Failure::new(ErrorKind::AlreadyExists, to, what));
+    }
+    let nth = store.one()?;
+    let kind = Kind::of(store.member()?);
+    let staged = if yes { Some(Staged::new(to, "salvage")?) } else { None };
+    let name = OsStr::new("data");
+    let mut new = match &staged {
+        Some(staged) => {
+            let how = How { create: true, ..How::default() };
+            Some(writer::open(&staged.dir().join(name), &kind, &how)?)
+        }
+        None => None,
+    };
+    let view = look_at_damaged(store, nth)?;
+    let mut done =
+        Salvaged { action: "salvage", done: yes, elements: 0, lost: 0, runs: Vec::new() };
+    let (mut bytes, mut pending) = (Vec::new(), 0_usize);
+    for position in view.first()..view.len() {
+        bytes.clear();
+        match view.copy_to(position, &mut bytes) {
+            Ok(()) => {}
+            Err(e) if e.kind() == ErrorKind::Damaged => {
+                done.lost += 1;
+                continue;
+            }
+            Err(e) => return Err(e.into()),
+        }
+        match done.runs.last_mut() {
+            Some(run) if run.last + 1 == position => run.last = position,
+            _ => done.runs.push(Run { first: position, last: position, new_first: done.elements }),
+        }
+        done.elements += 1;
+        if let Some(new) = &mut new {
+            new.append(&bytes)?;
+            pending += bytes.len();
+            if pending >= 64 << 20 {
+                new.flush()?;
+                pending = 0;
+            }
+        }
+    }
+    if let Some(mut new) = new {
+        new.flush()?;
+        new.close()?;
+    }
+    if let Some(staged) = staged {
+        staged.publish_file(name)?;
+    }
+    if out.json() {
+        out.value(&done)?;
+    } else {
+        print(&done, to, out)?;
+    }
+    Ok(if done.lost > 0 && yes { code::LOSSY } else { code::OK })
+}
+
+fn print(done: &Salvaged, to: &Path, out: &mut Out) -> Result<()> {
+    let did = if done.done { "wrote" } else { "would write" };
+    out.line(format_args!("{did} {} into {}", elements(done.elements), to.display()))?;
+    for Run { first, last, new_first } in &done.runs {
+        let [first, last, from, to] =
+            [*first, *last, *new_first, new_first + (last - first)].map(thousands);
+        out.line(format_args!("  {first} to {last} are {from} to {to} there"))?;
+    }
+    if done.lost > 0 {
+        out.line(format_args!("  not readable: {}", elements(done.lost)))?;
+    }
+    if !done.done {
+        out.note(format_args!("nothing was changed; say --yes to do it"));
+    }
+    Ok(())
+}
