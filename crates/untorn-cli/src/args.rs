@@ -236,6 +236,7 @@ Exit codes: 0 sound or healed; 4 damage, and nothing was changed; 5 done, but re
 10 no store; 11 its owner lives; 12 OUT exists, --accept-loss names something else than what
 would be lost, or it cannot be done to a journal."
 )]
+#[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]
 pub(crate) struct Recover {
     /// The directory of the log or journal, or the append-only file
     pub(crate) path: PathBuf,
@@ -286,7 +287,7 @@ pub(crate) struct Convert {
     /// Where the sizes of a file's elements are, or with --to grin go to
     #[arg(long, value_name = "FILE")]
     pub(crate) size_file: Option<PathBuf>,
-    /// All elements of pmmr_data.bin have N bytes
+    /// All elements of a directory's data have N bytes
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) data_size: Option<u32>,
 }

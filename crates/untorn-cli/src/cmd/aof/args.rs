@@ -86,7 +86,7 @@ Example:
 Exit codes: 0 sound; 3 there is no such file; 4 damage, with offset and elements; 10 it is of a newer version."
     )]
     Verify(AofFile),
-    /// Write the sizes of the elements as grin_store keeps them
+    /// Write the sizes of the elements as `grin_store` keeps them
     #[command(
         name = "export-sizes",
         after_long_help = "TO is replaced whole, and durable when the command returns. Ten bytes an element: where it begins and how
@@ -154,7 +154,7 @@ pub(crate) struct AofCreate {
     /// The version of the elements' encoding, which programs that open it must name
     #[arg(long, value_name = "V", default_value_t = 0)]
     pub(crate) version: u32,
-    /// Where grin_store has the sizes of the elements; it is read, and not changed
+    /// Where `grin_store` has the sizes of the elements; it is read, and not changed
     #[arg(long, value_name = "FILE", requires = "variable")]
     pub(crate) size_file: Option<PathBuf>,
 }
@@ -310,16 +310,12 @@ fn positions(text: &str) -> Result<Positions, String> {
 
 /// A line of a list of positions: one, or a range.
 pub(super) fn listed(line: &str) -> Option<Range<u64>> {
-    match line.split_once("..") {
-        Some((start, end)) => {
-            let range = start.parse().ok()?..end.parse().ok()?;
-            (range.start <= range.end).then_some(range)
-        }
-        None => {
-            let start: u64 = line.parse().ok()?;
-            Some(start..start.checked_add(1)?)
-        }
-    }
+    let Some((start, end)) = line.split_once("..") else {
+        let start: u64 = line.parse().ok()?;
+        return Some(start..start.checked_add(1)?);
+    };
+    let range = start.parse().ok()?..end.parse().ok()?;
+    (range.start <= range.end).then_some(range)
 }
 
 #[cfg(test)]

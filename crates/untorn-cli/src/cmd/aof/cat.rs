@@ -98,7 +98,7 @@ pub(super) fn tail(args: &AofTail, out: &mut Out) -> Result<u8> {
     if !args.follow {
         return Ok(code::OK);
     }
-    let mut following = Following::new(&store, nth, start.max(len))?;
+    let mut following = Following::new(&store, nth, start.max(len));
     while !input::stopped() {
         out.flush()?;
         match following.next(LOOK)? {

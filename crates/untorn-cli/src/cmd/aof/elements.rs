@@ -31,13 +31,11 @@ pub(super) fn read(
     let mut begun: Vec<u8> = Vec::new();
     let mut nth = 0_u64;
     let mut give = |nth: u64, bytes: &[u8]| match cut {
-        Cut::Hex => match unhex(bytes) {
-            Some(bytes) => each(nth, &bytes),
-            None => {
-                let what = format!("{} is no hex", at(cut, nth));
-                Err(Failure::plain(ErrorKind::InvalidInput, what))
-            }
-        },
+        Cut::Hex => {
+            let what = || format!("{} is no hex", at(cut, nth));
+            let bytes = unhex(bytes);
+            each(nth, &bytes.ok_or_else(|| Failure::plain(ErrorKind::InvalidInput, what()))?)
+        }
         _ => each(nth, bytes),
     };
     loop {

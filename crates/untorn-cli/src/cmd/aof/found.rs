@@ -50,15 +50,13 @@ impl Store {
     /// The number of the one file that was asked for.
     pub(super) fn one(&self) -> Result<usize> {
         let mut members = self.members();
-        match (members.next(), members.next()) {
-            (Some((nth, _)), None) => Ok(nth),
-            _ => {
-                let names: Vec<_> =
-                    self.members().map(|(_, member)| member.path.display().to_string()).collect();
-                let what = format!("it is a group; name one of its files: {}", names.join(", "));
-                Err(Failure::new(ErrorKind::Precondition, &self.asked, what))
-            }
+        if let (Some((nth, _)), None) = (members.next(), members.next()) {
+            return Ok(nth);
         }
+        let names: Vec<_> =
+            self.members().map(|(_, member)| member.path.display().to_string()).collect();
+        let what = format!("it is a group; name one of its files: {}", names.join(", "));
+        Err(Failure::new(ErrorKind::Precondition, &self.asked, what))
     }
 
     pub(super) fn member(&self) -> Result<&MemberIdentity> {

@@ -55,9 +55,9 @@ pub(in crate::cmd) fn recover(store: &Store, args: &Recover, out: &mut Out) -> R
     if args.adopt {
         return adopt(store, do_it, out);
     }
-    let files = check_all(store, out).map_err(|failure| match failure.is_precondition() {
-        true => failure.after("nothing was changed; `--adopt --yes` takes the file as it is now"),
-        false => failure,
+    let files = check_all(store, out).map_err(|failure| {
+        let what = "nothing was changed; `--adopt --yes` takes the file as it is now";
+        if failure.is_precondition() { failure.after(what) } else { failure }
     })?;
     let mut found = Recovered {
         action: "none",
@@ -75,7 +75,7 @@ pub(in crate::cmd) fn recover(store: &Store, args: &Recover, out: &mut Out) -> R
     }
     let to_do: Vec<_> = found.files.iter().filter_map(Checked::to_heal).collect();
     if to_do.is_empty() {
-        found.message = "it was closed in order and is sound; there is nothing to do".to_owned();
+        found.message += "it was closed in order and is sound; there is nothing to do";
         found.say(out)?;
         return Ok(code::OK);
     }

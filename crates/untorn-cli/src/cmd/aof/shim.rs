@@ -1,5 +1,5 @@
 //! Stands in for what `untorn::append` is to have of its own: `identify`, `open_read_only`, `check` and following from another process.
-//! Nothing else here knows that; to replace it, change `identify`, `look`, `Following` and `check`.
+//! Nothing else here knows that; to replace it, change `identify`, `look`, `is_clean`, `Following` and `check`.
 //!
 //! It reads a copy, which the writer opens and heals, so that the store itself is not changed and its owner not disturbed.
 
@@ -111,7 +111,17 @@ pub(super) fn look(store: &Store, nth: usize) -> Result<Box<dyn View>> {
 
 /// As `look`, also if the end is damaged: elements that are not keep their positions.
 pub(super) fn look_at_damaged(store: &Store, nth: usize) -> Result<Box<dyn View>> {
-    Ok(opened(store, nth, OnDamage::Salvage)?.0)
+    match opened(store, nth, OnDamage::Refuse) {
+        Err(failure) if failure.exit() == crate::exit::code::DAMAGE => {
+            Ok(opened(store, nth, OnDamage::Salvage)?.0)
+        }
+        opened => Ok(opened?.0),
+    }
+}
+
+/// Whether it was closed in order, so that an open has nothing to do.
+pub(super) fn is_clean(store: &Store) -> Result<bool> {
+    Ok(opened(store, 0, OnDamage::Refuse)?.1.clean)
 }
 
 /// Tells what becomes durable in a file.
@@ -123,8 +133,8 @@ pub(super) struct Following<'a> {
 
 impl<'a> Following<'a> {
     /// Of elements before `next` it is taken that they are known.
-    pub(super) fn new(store: &'a Store, nth: usize, next: u64) -> Result<Self> {
-        Ok(Self { store, nth, next })
+    pub(super) fn new(store: &'a Store, nth: usize, next: u64) -> Self {
+        Self { store, nth, next }
     }
 
     pub(super) fn next(&mut self, timeout: Duration) -> Result<Option<TailEvent>> {

@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use untorn::ErrorKind;
-use untorn::log::{Log, LogOptions};
 
 use super::elements::Text;
 use super::found::{Store, must_find};
-use super::shim::look;
+use super::shim::{is_clean, look};
 use super::writer::{How, Kind, open_group, open_store};
 use super::{tell, thousands};
 use crate::cmd::store::Held;
@@ -74,10 +73,9 @@ impl All {
         let holder = untorn::holder(&store.home)?;
         let held = holder.as_ref().is_some_and(|holder| holder.alive == Some(true));
         let log = store.home.join("log");
-        let closed = || Log::open_read_only(&log, LogOptions::new()).map(|log| log.report().closed);
         let state = match held {
             true => "open",
-            false if closed()? => "clean",
+            false if is_clean(store)? => "clean",
             false => "not closed",
         };
         let quarantine = fs::read_dir(store.home.join("quarantine"));
