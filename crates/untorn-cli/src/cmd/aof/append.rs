@@ -33,6 +33,10 @@ pub(super) fn create(args: &AofCreate, out: &mut Out) -> Result<u8> {
         let what = "it is an append-only file already; `untorn aof show` says of what";
         return Err(Failure::new(ErrorKind::AlreadyExists, path, what));
     }
+    if args.sizes.fixed.is_some() && args.size_file.is_some() {
+        let what = "--size-file is for elements that differ in size: leave --fixed out";
+        return Err(Failure::new(ErrorKind::InvalidInput, path, what));
+    }
     if args.sizes.fixed.is_none() && !args.sizes.variable {
         let what = "say --fixed N or --variable";
         return Err(Failure::new(ErrorKind::InvalidInput, path, what));
