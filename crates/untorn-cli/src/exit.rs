@@ -113,11 +113,6 @@ impl Failure {
         matches!(self, Self::Told(told) if told.kind == "Stale")
     }
 
-    /// Whether the state of what was opened forbids it.
-    pub(crate) fn is_precondition(&self) -> bool {
-        matches!(self, Self::Told(told) if told.kind == "Precondition")
-    }
-
     /// The code that it ends with.
     pub(crate) fn exit(&self) -> u8 {
         match self {

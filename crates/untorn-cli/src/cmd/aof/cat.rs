@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 use untorn::ErrorKind;
-use untorn::append::TailEvent;
+use untorn::append::{Snapshot, TailEvent};
 
 use super::args::{AofCat, AofTail, Form, Positions};
 use super::elements::print as print_one;
 use super::found::{Store, must_find};
-use super::shim::{Following, look};
-use super::writer::View;
+use super::reading::{Following, look};
 use super::{elements, thousands};
 use crate::exit::{Failure, Result, code};
 use crate::input;
@@ -41,7 +40,7 @@ pub(super) fn cat(args: &AofCat, out: &mut Out) -> Result<u8> {
 fn print(
     store: &Store,
     nth: usize,
-    mut view: Box<dyn View>,
+    mut view: Snapshot<Vec<u8>>,
     (start, end): (u64, u64),
     form: &Form,
     out: &mut Out,
@@ -98,7 +97,7 @@ pub(super) fn tail(args: &AofTail, out: &mut Out) -> Result<u8> {
     if !args.follow {
         return Ok(code::OK);
     }
-    let mut following = Following::new(&store, nth, start.max(len));
+    let mut following = Following::new(&store, nth, start.max(len))?;
     while !input::stopped() {
         out.flush()?;
         match following.next(LOOK)? {

@@ -7,12 +7,13 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use untorn::append::{AppendGroup, FileSpec, GroupSnapshot, RecoveryReport};
+use untorn::append::{AppendGroup, FileSpec, GroupSnapshot, RecoveryReport, Snapshot};
 use untorn::{AtomicFile, ErrorKind};
 
 use super::found::must_find;
+use super::reading::look;
 use super::staged::Staged;
-use super::writer::{self, How, Kind, View, open_group, open_store};
+use super::writer::{self, How, Kind, open_group, open_store};
 use super::{elements, healed};
 use crate::args::Convert;
 use crate::exit::{Failure, Result, code};
@@ -241,12 +242,12 @@ pub(in crate::cmd) fn append_to_grin(args: &Convert, out: &mut Out) -> Result<u8
                 "its elements differ in size: say --size-file FILE, to write the sizes to",
             ));
         }
-        let view = file.snapshot()?;
-        let (count, bytes) = (view.len(), write(&args.dest, &*view, kind.fixed)?);
+        // The lock is held: what is looked at stays.
+        let view = look(&store, 0)?;
+        let (count, bytes) = (view.len(), write(&args.dest, &view, kind.fixed)?);
         if let Some(sizes) = &args.size_file {
             file.export_sizes(sizes)?;
         }
-        drop(view);
         file.close()?;
         let name = args.dest.file_name().unwrap_or_default().to_string_lossy().into_owned();
         vec![Part { name, elements: count, bytes }]
@@ -277,12 +278,12 @@ fn group_to(store: &super::found::Store, staged: &Staged) -> Result<Vec<Part>> {
         } else {
             write(&to, &view, member.fixed)?
         };
-        done.push(Part { name: file_name(name), elements: View::len(&view), bytes });
+        done.push(Part { name: file_name(name), elements: view.len(), bytes });
         if name == "data" && member.fixed == 0 {
             let to = staged.dir().join(SIZES);
             group.file::<Vec<u8>>(name)?.export_size_file(&to)?;
             let bytes = fs::metadata(&to).map_or(0, |stat| stat.len());
-            done.push(Part { name: SIZES.to_owned(), elements: View::len(&view), bytes });
+            done.push(Part { name: SIZES.to_owned(), elements: view.len(), bytes });
         }
     }
     drop(state);
@@ -291,7 +292,7 @@ fn group_to(store: &super::found::Store, staged: &Staged) -> Result<Vec<Part>> {
 }
 
 /// Writes the elements to a new file, durably; a head that was dropped is zeros there. Returns its length.
-fn write(to: &Path, view: &dyn View, fixed: u32) -> Result<u64> {
+fn write(to: &Path, view: &Snapshot<Vec<u8>>, fixed: u32) -> Result<u64> {
     struct Counted<'a>(&'a mut AtomicFile, u64);
 
     impl std::io::Write for Counted<'_> {
@@ -318,7 +319,7 @@ fn write(to: &Path, view: &dyn View, fixed: u32) -> Result<u64> {
         head -= len as u64;
     }
     if view.first() < view.len() {
-        view.write_to(&mut counted)?;
+        view.write_to(&mut counted, ..)?;
     }
     let bytes = counted.1;
     file.commit()?;

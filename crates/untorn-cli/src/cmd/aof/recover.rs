@@ -7,9 +7,9 @@ use serde::Serialize;
 use untorn::append::{OnForeign, RecoveryReport};
 use untorn::{ErrorKind, OnDamage};
 
-use super::damage::{Checked, check_all};
+use super::damage::{Checked, Damage, check_all};
 use super::found::Store;
-use super::shim::look_at_damaged;
+use super::reading::look;
 use super::staged::Staged;
 use super::writer::{self, How, Kind, open_group, open_store};
 use super::{elements, healed, thousands};
@@ -21,7 +21,7 @@ use crate::out::Out;
 struct Recovered {
     action: &'static str,
     done: bool,
-    files: Vec<Checked>,
+    found: Option<Checked>,
     redone: u64,
     cut_bytes: u64,
     lost: u64,
@@ -29,7 +29,23 @@ struct Recovered {
     message: String,
 }
 
+/// Damaged blocks that are named in one sentence.
+const TOLD: usize = 5;
+
 impl Recovered {
+    const fn new(action: &'static str, found: Option<Checked>) -> Self {
+        Self {
+            action,
+            done: true,
+            found,
+            redone: 0,
+            cut_bytes: 0,
+            lost: 0,
+            quarantine: Vec::new(),
+            message: String::new(),
+        }
+    }
+
     fn say(&self, out: &mut Out) -> Result<()> {
         if out.json() {
             return out.value(self);
@@ -55,35 +71,28 @@ pub(in crate::cmd) fn recover(store: &Store, args: &Recover, out: &mut Out) -> R
     if args.adopt {
         return adopt(store, do_it, out);
     }
-    let files = check_all(store, out).map_err(|failure| {
-        let what = "nothing was changed; `--adopt --yes` takes the file as it is now";
-        if failure.is_precondition() { failure.after(what) } else { failure }
-    })?;
-    let mut found = Recovered {
-        action: "none",
-        done: true,
-        redone: 0,
-        cut_bytes: 0,
-        lost: 0,
-        quarantine: Vec::new(),
-        message: String::new(),
-        files,
-    };
-    if found.files.iter().any(|file| !file.damage.is_empty()) {
-        found.action = "truncate";
-        return damaged(store, found, args.truncate, do_it, out);
+    let checked = check_all(store, out)?;
+    if let Some(what) = checked.foreign() {
+        let what = format!(
+            "{what}; nothing was changed: `--adopt --yes` takes them as elements, or cut it to {} bytes",
+            thousands(checked.bytes)
+        );
+        return Err(Failure::new(ErrorKind::Precondition, path, what));
     }
-    let to_do: Vec<_> = found.files.iter().filter_map(Checked::to_heal).collect();
-    if to_do.is_empty() {
+    if checked.damaged_blocks > 0 {
+        return damaged(store, checked, args.truncate, do_it, out);
+    }
+    let to_do = checked.to_heal();
+    let mut found = Recovered::new("none", Some(checked));
+    let Some(to_do) = to_do else {
         found.message += "it was closed in order and is sound; there is nothing to do";
         found.say(out)?;
         return Ok(code::OK);
-    }
+    };
     found.action = "heal";
     if args.dry_run {
         found.done = false;
-        found.message =
-            format!("would heal: {}; no element that was acknowledged is lost", to_do.join("; "));
+        found.message = format!("would heal: {to_do}; no element that was acknowledged is lost");
         found.say(out)?;
         return Ok(code::OK);
     }
@@ -93,40 +102,40 @@ pub(in crate::cmd) fn recover(store: &Store, args: &Recover, out: &mut Out) -> R
 /// What is wrong, and how each file would look behind a cut.
 fn damaged(
     store: &Store,
-    mut found: Recovered,
+    checked: Checked,
     truncate: bool,
     do_it: bool,
     out: &mut Out,
 ) -> Result<u8> {
-    let mut wrong = Vec::new();
-    for file in &found.files {
-        let Some(first) = file.damage.iter().map(super::damage::Damage::first).min() else {
-            continue;
-        };
-        let blocks = file.damage.iter().map(super::damage::Damage::sentence);
-        let blocks: Vec<_> = blocks.collect();
-        wrong.push(format!(
-            "{}: {}; --truncate would keep the elements before {} and lose {}",
-            file.path.display(),
-            blocks.join("; "),
-            thousands(first),
-            elements(file.len.saturating_sub(first))
-        ));
+    let mut wrong: Vec<_> = checked.damage.iter().take(TOLD).map(Damage::sentence).collect();
+    let more = checked.damaged_blocks.saturating_sub(wrong.len() as u64);
+    if more > 0 {
+        wrong.push(format!("and {} blocks more", thousands(more)));
     }
     let wrong = wrong.join("; ");
+    let first = checked.damage.iter().map(Damage::first).min().unwrap_or(0);
+    // Of a group the numbers are those of all files; what each would keep only the cut itself says.
+    let cut = if store.identity.is_group {
+        "--truncate would keep of each file the elements before its damage".to_owned()
+    } else {
+        let lost = elements(checked.len.saturating_sub(first));
+        format!("--truncate would keep the elements before {} and lose {lost}", thousands(first))
+    };
+    let mut found = Recovered::new("truncate", Some(checked));
     if truncate && do_it {
         return open(store, found, &How { on_damage: OnDamage::Truncate, ..How::default() }, out);
     }
     if !truncate {
         let what = format!(
-            "nothing was changed: the file can be used as it is, all but the damaged elements are read; {wrong}; \
-             --salvage OUT would write all that are good into a new file"
+            "{wrong}; nothing was changed, and all but the damaged elements can be read; {cut}; --salvage OUT would write all \
+             that are good into a new file"
         );
         return Err(Failure::new(ErrorKind::Damaged, &store.asked, what));
     }
     found.done = false;
-    found.message =
-        format!("{wrong}, with a copy in quarantine; nothing was changed: say --yes to do it");
+    found.message = format!(
+        "{wrong}; {cut}, with a copy in quarantine; nothing was changed: say --yes to do it"
+    );
     found.say(out)?;
     Ok(code::DAMAGE)
 }
@@ -163,16 +172,9 @@ fn opened(store: &Store, how: &How) -> Result<RecoveryReport> {
 /// Takes a data file as a foreign program left it.
 fn adopt(store: &Store, do_it: bool, out: &mut Out) -> Result<u8> {
     let message = "would take the data file as it is now, in place of what was committed; nothing was changed: say --yes to do it";
-    let found = Recovered {
-        action: "adopt",
-        done: do_it,
-        files: Vec::new(),
-        redone: 0,
-        cut_bytes: 0,
-        lost: 0,
-        quarantine: Vec::new(),
-        message: message.to_owned(),
-    };
+    let mut found = Recovered::new("adopt", None);
+    found.done = do_it;
+    found.message += message;
     if !do_it {
         found.say(out)?;
         return Ok(code::OK);
@@ -215,7 +217,7 @@ fn salvage(store: &Store, to: &Path, yes: bool, out: &mut Out) -> Result<u8> {
         }
         None => None,
     };
-    let view = look_at_damaged(store, nth)?;
+    let view = look(store, nth)?;
     let mut done =
         Salvaged { action: "salvage", done: yes, elements: 0, lost: 0, runs: Vec::new() };
     let (mut bytes, mut pending) = (Vec::new(), 0_usize);

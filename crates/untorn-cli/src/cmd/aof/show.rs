@@ -9,7 +9,7 @@ use untorn::ErrorKind;
 
 use super::elements::Text;
 use super::found::{Store, must_find};
-use super::shim::{is_clean, look};
+use super::reading::{is_clean, look};
 use super::writer::{How, Kind, open_group, open_store};
 use super::{tell, thousands};
 use crate::cmd::store::Held;
@@ -73,10 +73,13 @@ impl All {
         let holder = untorn::holder(&store.home)?;
         let held = holder.as_ref().is_some_and(|holder| holder.alive == Some(true));
         let log = store.home.join("log");
-        let state = match held {
-            true => "open",
-            false if is_clean(store)? => "clean",
-            false => "not closed",
+        let bytes = files.iter().map(|file| file.bytes).sum();
+        let clean = if held { None } else { is_clean(store, bytes)? };
+        let state = match clean {
+            Some(true) => "clean",
+            Some(false) => "not closed",
+            None if held => "open",
+            None => "free",
         };
         let quarantine = fs::read_dir(store.home.join("quarantine"));
         let is_group = store.identity.is_group;

@@ -3,14 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use untorn::append::{
-    AppendGroup, AppendOnlyFile, Commit, FileSpec, OnForeign, OpenOptions, ProtocolVersion,
-    PruneReport, RecoveryReport,
+    AppendGroup, AppendOnlyFile, Commit, FileSpec, MemberIdentity, OnForeign, OpenOptions,
+    ProtocolVersion, PruneReport, RecoveryReport,
 };
 use untorn::codec::{Codec, Raw};
 use untorn::{ErrorKind, OnDamage, Result as LibraryResult};
 
 use super::found::Store;
-use super::shim::MemberIdentity;
 use crate::exit::{Failure, Result};
 
 /// What the elements of a file are.
@@ -60,7 +59,6 @@ pub(super) trait Writer {
     fn recovery(&self) -> LibraryResult<RecoveryReport>;
     fn first(&self) -> u64;
     fn len(&self) -> u64;
-    fn snapshot(&self) -> LibraryResult<Box<dyn View>>;
     fn close(self: Box<Self>) -> LibraryResult<()>;
 }
 
@@ -113,49 +111,8 @@ impl<C: 'static> Writer for AppendOnlyFile<Vec<u8>, C> {
         self.len()
     }
 
-    fn snapshot(&self) -> LibraryResult<Box<dyn View>> {
-        Ok(Box::new(self.snapshot()?))
-    }
-
     fn close(self: Box<Self>) -> LibraryResult<()> {
         (*self).close()
-    }
-}
-
-/// What a snapshot shows as bytes.
-pub(super) trait View {
-    fn first(&self) -> u64;
-    fn len(&self) -> u64;
-    fn seq(&self) -> u64;
-    /// Appends the element to `to`.
-    fn copy_to(&self, position: u64, to: &mut Vec<u8>) -> LibraryResult<()>;
-    fn verify(&self, from: u64) -> LibraryResult<()>;
-    fn write_to(&self, out: &mut dyn std::io::Write) -> LibraryResult<()>;
-}
-
-impl<C> View for untorn::append::Snapshot<Vec<u8>, C> {
-    fn first(&self) -> u64 {
-        self.first()
-    }
-
-    fn len(&self) -> u64 {
-        self.len()
-    }
-
-    fn seq(&self) -> u64 {
-        self.seq()
-    }
-
-    fn copy_to(&self, position: u64, to: &mut Vec<u8>) -> LibraryResult<()> {
-        self.copy_to(position, to)
-    }
-
-    fn verify(&self, from: u64) -> LibraryResult<()> {
-        self.verify(from.., |_| ())
-    }
-
-    fn write_to(&self, mut out: &mut dyn std::io::Write) -> LibraryResult<()> {
-        self.write_to(&mut out, ..)
     }
 }
 
@@ -163,7 +120,7 @@ impl<C> View for untorn::append::Snapshot<Vec<u8>, C> {
 macro_rules! named {
     ($type:ident, $name:literal) => {
         #[derive(Clone, Copy, Debug)]
-        struct $type;
+        pub(super) struct $type;
 
         impl Codec<Vec<u8>> for $type {
             const NAME: &'static str = $name;
