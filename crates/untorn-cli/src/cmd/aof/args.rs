@@ -8,9 +8,9 @@ use clap::{Args, Subcommand};
 /// Work on an append-only file of elements: append, read, rewind, prune, follow
 #[derive(Debug, Subcommand)]
 #[command(
-    after_long_help = "FILE is the data file, which has the elements and nothing else; what belongs to it is in FILE.untorn. Positions
-are numbers from 0 on, ranges A..B leave B out. A file of a group can be looked at by its own name; what writes opens the group,
-which is for its program to do.
+    after_long_help = "FILE is the data file, which has the elements and nothing else; what belongs to it is in
+FILE.untorn. Positions are numbers from 0 on, ranges A..B leave B out. A file of a group can be
+looked at by its own name; what writes opens the group, which is for its program to do.
 
 Examples:
   untorn aof append events.dat --variable < lines.txt
@@ -27,13 +27,13 @@ pub(crate) enum AofCommand {
 Example:
   untorn aof rewind events.dat 51000
 
-Exit codes: 0 done and durable; 3 there is no such file; 4 damage; 11 another process holds it; 12 it has fewer elements, those
-before POS were dropped, or it belongs to a group.")]
+Exit codes: 0 done and durable; 3 there is no such file; 4 damage; 11 another process holds it; 12
+it has fewer elements, those before POS were dropped, or it belongs to a group.")]
     Rewind(AofAt),
     /// Drop the elements before a position, and give their space back; positions stay
     #[command(
-        after_long_help = "Needs no copy: whole blocks of 16 KiB become a hole in the file. Where the file system has no holes, they
-are dropped and their space stays; `untorn aof compact` gives it back.
+        after_long_help = "Needs no copy: whole blocks of 16 KiB become a hole in the file. Where the file system has no
+holes, they are dropped and their space stays; `untorn aof compact` gives it back.
 
 Example:
   untorn aof drop-head samples.dat 2000
@@ -44,8 +44,8 @@ Exit codes: as of `untorn aof rewind`."
     Compact(AofCompact),
     /// Print the note of the last commit that had one
     #[command(
-        after_long_help = "A program leaves there what belongs to its commit, such as the hash of a block. Nothing is printed if there
-is none. With --json it is `utf8`, or `hex` where it is no UTF-8.
+        after_long_help = "A program leaves there what belongs to its commit, such as the hash of a block. Nothing is printed
+if there is none. With --json it is `utf8`, or `hex` where it is no UTF-8.
 
 Example:
   untorn aof note chain
@@ -65,7 +65,9 @@ Exit codes: 0 told; 3 there is no such file; 4 damage."
     Stats(AofFile),
     /// Say what a file is, in a line
     #[command(
-        after_long_help = "Of a group a line for each of its files. Works beside a living owner.
+        after_long_help = "Of a group a line for each of its files. Works beside a living owner. It is `open` while a process
+holds it; else `clean` if it was closed in order, or `not closed`: the next open heals it. Of more
+than 64 MiB, where that takes long to find out, it is `free`; `untorn recover --dry-run` says it.
 
 Example:
   untorn aof show events.dat
@@ -77,26 +79,29 @@ Exit codes: 0 shown; 3 there is no such file; 4 damage; 10 it is of a newer vers
     Tail(AofTail),
     /// Check every byte of a file, and change none
     #[command(
-        after_long_help = "Names the blocks of 16 KiB that do not match their checksums, and the elements in them. What a crash left
-behind the last commit is no damage: nobody was told that it was written. `untorn verify` does the same.
+        after_long_help = "Names the blocks of 16 KiB that do not match their checksums, and the elements in them. What a
+crash left behind the last commit is no damage: nobody was told that it was written. `untorn
+verify` does the same.
 
 Example:
   untorn aof verify events.dat && echo sound
 
-Exit codes: 0 sound; 3 there is no such file; 4 damage, with offset and elements; 10 it is of a newer version."
+Exit codes: 0 sound; 3 there is no such file; 4 damage, with offset and elements; 10 it is of a
+newer version."
     )]
     Verify(AofFile),
     /// Write the sizes of the elements as `grin_store` keeps them
     #[command(
         name = "export-sizes",
-        after_long_help = "TO is replaced whole, and durable when the command returns. Ten bytes an element: where it begins and how
-long it is.
+        after_long_help = "TO is replaced whole, and durable when the command returns. Ten bytes an element: where it begins
+and how long it is.
 
 Example:
   untorn aof export-sizes pmmr_data.bin pmmr_size.bin
 
-Exit codes: 0 written; 1 an element is longer than that file can say (65 535 bytes); 2 the elements are of one size; 3 there is no
-such file; 4 damage; 11 another process holds it; 12 its head was dropped, or it belongs to a group."
+Exit codes: 0 written; 1 an element is longer than that file can say (65 535 bytes); 2 the
+elements are of one size; 3 there is no such file; 4 damage; 11 another process holds it; 12 its
+head was dropped, or it belongs to a group."
     )]
     ExportSizes {
         /// The data file, with elements of variable size
@@ -136,15 +141,15 @@ pub(crate) struct Sizes {
 #[derive(Debug, Args)]
 #[command(
     disable_version_flag = true,
-    after_long_help = "If FILE has bytes already, they are taken as elements and stay where they are: of fixed size as they lie, of
-variable size as --size-file says. Part of an element at the end is cut, with a copy.
+    after_long_help = "If FILE has bytes already, they are taken as elements and stay where they are: of fixed size as
+they lie, of variable size as --size-file says. Part of an element at the end is cut, with a copy.
 
 Examples:
   untorn aof create hashes.bin --fixed 32
   untorn aof create pmmr_data.bin --variable --size-file pmmr_size.bin
 
-Exit codes: 0 made and durable; 3 no such directory; 4 the file of sizes does not go with the data; 12 it is one already;
-74 disk full or failing."
+Exit codes: 0 made and durable; 3 no such directory; 4 the file of sizes does not go with the
+data; 12 it is one already; 74 disk full or failing."
 )]
 pub(crate) struct AofCreate {
     /// The data file
@@ -162,9 +167,10 @@ pub(crate) struct AofCreate {
 /// Append the lines of stdin as elements
 #[derive(Debug, Args)]
 #[command(
-    after_long_help = "All of stdin is one commit: there whole or not at all. With --batch each N elements are one, and its line on
-stdout is a promise: those elements survive a power cut. What is larger than 64 MiB, or a million elements, is more
-than one commit in any case. Ctrl-C and SIGTERM drop what has no line yet.
+    after_long_help = "All of stdin is one commit: there whole or not at all. With --batch each N elements are one, and
+its line on stdout is a promise: those elements survive a power cut. What is larger than 64 MiB,
+or a million elements, is more than one commit in any case. Ctrl-C and SIGTERM drop what has no
+line yet.
 
 FILE is made if it does not exist, and then --fixed or --variable must be given.
 
@@ -173,9 +179,9 @@ Examples:
   sha256sum * | cut -c-64 | untorn aof append hashes.bin --fixed 32 --hex
   untorn aof append samples.dat --raw --batch 1000 < samples.bin
 
-Exit codes: 0 all is appended and durable; 2 an element has the wrong size, or is no hex; 3 there is no such file, and
-it was not said what to make; 4 damage; 11 another process holds it; 12 it has elements of another size, or belongs to a group; 74 disk
-full or failing; 1 interrupted."
+Exit codes: 0 all is appended and durable; 2 an element has the wrong size, or is no hex; 3 there
+is no such file, and it was not said what to make; 4 damage; 11 another process holds it; 12 it
+has elements of another size, or belongs to a group; 74 disk full or failing; 1 interrupted."
 )]
 pub(crate) struct AofAppend {
     /// The data file
@@ -199,15 +205,16 @@ pub(crate) struct AofAppend {
 /// Drop elements anywhere in a file; positions shift
 #[derive(Debug, Args)]
 #[command(
-    after_long_help = "LIST has a position or a range A..B on each line, in rising order; `-` is stdin. What is kept is copied, and
-the copy takes the file's name: after a crash it is the old file or the new one.
+    after_long_help = "LIST has a position or a range A..B on each line, in rising order; `-` is stdin. What is kept is
+copied, and the copy takes the file's name: after a crash it is the old file or the new one.
 
 Examples:
   untorn aof compact events.dat --from dead.txt --dry-run
   echo 0..1000 | untorn aof compact events.dat --from -
 
-Exit codes: 0 done and durable; 2 LIST has something else, or does not rise; 3 there is no such file; 4 damage, and nothing was changed; 11
-another process holds it; 12 a position is behind the end or was dropped, or it belongs to a group; 74 disk full or failing."
+Exit codes: 0 done and durable; 2 LIST has something else, or does not rise; 3 there is no such
+file; 4 damage, and nothing was changed; 11 another process holds it; 12 a position is behind the
+end or was dropped, or it belongs to a group; 74 disk full or failing."
 )]
 pub(crate) struct AofCompact {
     /// The data file
@@ -237,16 +244,16 @@ pub(crate) struct Form {
 /// Print elements, each with a newline
 #[derive(Debug, Args)]
 #[command(
-    after_long_help = "Works beside a living owner, and shows one of its states. With --json each element is an object with
-`position` and `utf8`, or `hex` where it is no UTF-8.
+    after_long_help = "Works beside a living owner, and shows one of its states. With --json each element is an object
+with `position` and `utf8`, or `hex` where it is no UTF-8.
 
 Examples:
   untorn aof cat events.dat 17..19 --hex
   untorn aof cat events.dat 100.. --pos
   untorn aof cat hashes.bin --raw > copy
 
-Exit codes: 0 printed; 3 there is no such file; 4 damage, with offset and elements; 12 RANGE ends behind the last element, or
-begins before the first that is kept."
+Exit codes: 0 printed; 3 there is no such file; 4 damage, with offset and elements; 12 RANGE ends
+behind the last element, or begins before the first that is kept."
 )]
 pub(crate) struct AofCat {
     /// The data file
@@ -261,8 +268,8 @@ pub(crate) struct AofCat {
 /// Print the last elements, and those to come
 #[derive(Debug, Args)]
 #[command(
-    after_long_help = "-f prints elements as they become durable. If the owner takes some back, it says so on stderr, with --json as an
-object with `rewound_to` between the elements.
+    after_long_help = "-f prints elements as they become durable. If the owner takes some back, it says so on stderr,
+with --json as an object with `rewound_to` between the elements.
 
 Examples:
   untorn aof tail events.dat -n 3

@@ -1,6 +1,6 @@
 //! `aof verify`, and how damage is told.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
@@ -84,15 +84,25 @@ impl Damage {
         self.elements.0
     }
 
+    /// With the file that it is in.
     pub(super) fn sentence(&self) -> String {
+        format!("{}: {}", self.path.display(), self.place())
+    }
+
+    /// Whether it is in this file.
+    pub(super) fn is_in(&self, path: &Path) -> bool {
+        self.path == path
+    }
+
+    /// Where in its file it is.
+    pub(super) fn place(&self) -> String {
         let (start, end) = (self.offset, self.offset.saturating_add(self.bytes));
         let (first, after) = self.elements;
         // Where elements end lies behind a header of its file.
         let block =
             if self.data { format!("block {} ", thousands(start / BLOCK)) } else { String::new() };
         format!(
-            "{}: DAMAGED {block}(offset {}..{}), elements {}..{}",
-            self.path.display(),
+            "DAMAGED {block}(offset {}..{}), elements {}..{}",
             thousands(start),
             thousands(end),
             thousands(first),

@@ -107,7 +107,11 @@ fn damaged(
     do_it: bool,
     out: &mut Out,
 ) -> Result<u8> {
-    let mut wrong: Vec<_> = checked.damage.iter().take(TOLD).map(Damage::sentence).collect();
+    // The file that was asked for is named by the message.
+    let told = |damage: &Damage| {
+        if damage.is_in(&store.asked) { damage.place() } else { damage.sentence() }
+    };
+    let mut wrong: Vec<_> = checked.damage.iter().take(TOLD).map(told).collect();
     let more = checked.damaged_blocks.saturating_sub(wrong.len() as u64);
     if more > 0 {
         wrong.push(format!("and {} blocks more", thousands(more)));
@@ -134,7 +138,8 @@ fn damaged(
     }
     found.done = false;
     found.message = format!(
-        "{wrong}; {cut}, with a copy in quarantine; nothing was changed: say --yes to do it"
+        "{}: {wrong}; {cut}, with a copy in quarantine; nothing was changed: say --yes to do it",
+        store.asked.display()
     );
     found.say(out)?;
     Ok(code::DAMAGE)
