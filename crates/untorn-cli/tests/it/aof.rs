@@ -463,6 +463,14 @@ fn what_a_foreign_program_added_is_taken_only_when_told() {
     let said = check(dir, &["recover", "f", "--adopt", "--yes"], 0);
     assert!(said.contains("took over 1 element"), "{said}");
     assert_eq!(check(dir, &["aof", "cat", "f", "10"], 0), "foreign!\n");
+    // And what it cut off is missed.
+    fs::OpenOptions::new().write(true).open(dir.join("f")).unwrap().set_len(44).unwrap();
+    check(dir, &["verify", "f"], 4);
+    let said = complaint(dir, &["recover", "f"], 4);
+    assert!(said.contains("cut 44 bytes off it") && said.contains("--adopt --yes"), "{said}");
+    let said = check(dir, &["recover", "f", "--adopt", "--yes"], 5);
+    assert!(said.contains("gave up 6 elements"), "{said}");
+    assert_eq!(value(dir, &["verify", "f"], 0)["len"], 5);
     check(dir, &["recover", ".", "--adopt", "--json"], 12);
 }
 

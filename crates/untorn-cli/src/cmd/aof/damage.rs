@@ -67,6 +67,14 @@ impl Checked {
         (self.clean && self.surplus > 0).then(added)
     }
 
+    /// Bytes that a foreign program cut off what was closed in order, thousands apart.
+    pub(super) fn missing(&self, store: &Store) -> Option<String> {
+        let len = |path: &Path| path.metadata().map_or(0, |stat| stat.len());
+        let there: u64 = store.identity.members.iter().map(|member| len(&member.path)).sum();
+        let missing = self.bytes.saturating_sub(there);
+        (self.clean && missing > 0).then(|| thousands(missing))
+    }
+
     /// What an open would do, if anything.
     pub(super) fn to_heal(&self) -> Option<String> {
         if self.clean {

@@ -79,6 +79,13 @@ pub(in crate::cmd) fn recover(store: &Store, args: &Recover, out: &mut Out) -> R
         );
         return Err(Failure::new(ErrorKind::Precondition, path, what));
     }
+    if let Some(missing) = checked.missing(store) {
+        let what = format!(
+            "a foreign program cut {missing} bytes off it; nothing was changed: restore it from a copy, or `--adopt --yes` goes on with \
+             the whole elements that are left, if their size is fixed"
+        );
+        return Err(Failure::new(ErrorKind::Damaged, path, what));
+    }
     if checked.damaged_blocks > 0 {
         return damaged(store, checked, args.truncate, do_it, out);
     }
@@ -131,8 +138,7 @@ fn damaged(
     }
     if !truncate {
         let what = format!(
-            "{wrong}; nothing was changed, and all but the damaged elements can be read; {cut}; --salvage OUT would write all \
-             that are good into a new file"
+            "{wrong}; nothing was changed; {cut}; --salvage OUT would write all that are good into a new file"
         );
         return Err(Failure::new(ErrorKind::Damaged, &store.asked, what));
     }
