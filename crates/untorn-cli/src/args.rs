@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::cmd::AofCommand;
 use crate::fetch::{ChunkCommand, Fetch};
 
 const EXITS: &str = "Exit codes of all commands:
@@ -23,6 +24,10 @@ const CONVERT: &str = "Pairs of --from and --to:
                           record with the bytes that postcard made of it
   actionqueue-snapshot  snapshot
                           the state in a snapshot of the same program, version 4, if its checksum holds
+  grin  append            a file of elements of grin_store 5.5, or a directory with the files of a PMMR: pmmr_hash.bin,
+                          pmmr_data.bin (its sizes in pmmr_size.bin, or --data-size), pmmr_leaf.bin, pmmr_prun.bin; these
+                          become one group in the directory DEST, the sets elements of their own
+  append  grin            the same files back, byte for byte
 
 The source is not changed; its writer must not be running. The new store appears whole, and durable, or
 not at all. A torn record at the source's end, which nobody was told of, is left out and said; damage is refused,
@@ -31,8 +36,10 @@ and so are sequences that leave numbers out, or do not begin with 1, unless --al
 Example:
   untorn convert --from actionqueue-wal old.wal --to log events
   untorn convert --from actionqueue-snapshot state --to snapshot state.snap --layout blocks
+  untorn convert --from grin chain/output --to append output --data-size 34
+  untorn convert --from grin a.bin --to append a.dat --fixed 32
 
-Exit codes: 0 converted; 2 no such pair; 3 there is no source; 4 the source is damaged, or has gaps; 10 it is
+Exit codes: 0 converted; 2 no such pair, or a size is missing; 3 there is no source; 4 the source is damaged, or has gaps; 10 it is
 something else, or of a newer version; 12 DEST exists; 74 disk full or failing.";
 
 /// Files and logs on disk that survive kill -9, a full disk, a failing disk and a power cut.
@@ -58,6 +65,8 @@ pub(crate) enum Command {
     Fetch(Box<Fetch>),
     #[command(subcommand)]
     Chunk(ChunkCommand),
+    #[command(subcommand)]
+    Aof(AofCommand),
     Sweep(Sweep),
     Who(Who),
     Probe(Probe),
@@ -168,8 +177,8 @@ pub(crate) struct Get {
 /// Say what a file or directory is, and in what state
 #[derive(Debug, Args)]
 #[command(
-    after_long_help = "Tells a log, its parts, a journal, a snapshot, an artifact, a quarantine and what is unfinished from a plain file or
-directory. Reads only, also while an owner works on it.
+    after_long_help = "Tells a log, its parts, a journal, a snapshot, an append-only file, an artifact, a quarantine and what is unfinished from
+a plain file or directory. Reads only, also while an owner works on it.
 
 Example:
   untorn inspect events
@@ -187,7 +196,7 @@ pub(crate) struct Inspect {
 #[command(
     after_long_help = "A torn tail, as a crash leaves it, is no damage: nobody was told that it was written, and the next
 owner heals it. Damage is what was acknowledged and does not verify. An artifact is verified by its manifest,
-a journal as `untorn journal verify` does.
+a journal as `untorn journal verify` does, an append-only file as `untorn aof verify` does.
 
 Example:
   untorn verify events && echo sound
@@ -196,7 +205,7 @@ Exit codes: 0 all verifies, perhaps but a torn tail; 3 there is nothing; 4 damag
 of a log, records; 10 it is nothing that could be verified."
 )]
 pub(crate) struct Verify {
-    /// The store's directory, or a snapshot
+    /// The store's directory, a snapshot, or an append-only file
     pub(crate) path: PathBuf,
 }
 
@@ -213,18 +222,23 @@ Of a journal, damage that a snapshot covers costs nothing: it is not read, and n
 newest snapshot that verifies is cut only if --accept-loss names the events that would be lost. A journal is not
 salvaged, since no state can be made of events with a hole between them.
 
+Of an append-only file --truncate keeps the elements before the first damaged block, --salvage writes all that are good into a
+new file, with new positions, and --adopt takes a data file that a foreign program made longer or shorter.
+
 Examples:
   untorn recover events                                  heal, or say what is wrong
+  untorn recover events.dat --dry-run                    only say it
   untorn recover events --truncate --yes
   untorn recover events --salvage events.new --yes
   untorn recover app --truncate --yes --accept-loss 51200..53000
 
 Exit codes: 0 sound or healed; 4 damage, and nothing was changed; 5 done, but records were lost;
-10 not a log or journal; 11 its owner lives; 12 OUT exists, --accept-loss names something else than what
+10 no store; 11 its owner lives; 12 OUT exists, --accept-loss names something else than what
 would be lost, or it cannot be done to a journal."
 )]
+#[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]
 pub(crate) struct Recover {
-    /// The directory of the log or journal
+    /// The directory of the log or journal, or the append-only file
     pub(crate) path: PathBuf,
     /// Cut the log where the damage begins
     #[arg(long, conflicts_with = "salvage")]
@@ -232,9 +246,15 @@ pub(crate) struct Recover {
     /// Write what is provably good into a new log
     #[arg(long, value_name = "OUT")]
     pub(crate) salvage: Option<PathBuf>,
+    /// Take the data file of an append-only file as a foreign program left it
+    #[arg(long, conflicts_with_all = ["truncate", "salvage"])]
+    pub(crate) adopt: bool,
     /// Do it, not only say it
     #[arg(long)]
     pub(crate) yes: bool,
+    /// Only say what would be done, also of what a crash left
+    #[arg(long, conflicts_with = "yes")]
+    pub(crate) dry_run: bool,
     /// The events of a journal that may be lost, first and last
     #[arg(long, value_name = "A..B", value_parser = seq_range, requires = "truncate")]
     pub(crate) accept_loss: Option<(u64, u64)>,
@@ -260,6 +280,16 @@ pub(crate) struct Convert {
     /// How a snapshot lies in its file: `frame`, as it did, or `blocks`
     #[arg(long, value_name = "NAME", value_parser = ["frame", "blocks"])]
     pub(crate) layout: Option<String>,
+    /// All elements of a file have N bytes
+    #[arg(long, value_name = "N", conflicts_with = "size_file",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) fixed: Option<u32>,
+    /// Where the sizes of a file's elements are, or with --to grin go to
+    #[arg(long, value_name = "FILE")]
+    pub(crate) size_file: Option<PathBuf>,
+    /// All elements of a directory's data have N bytes
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) data_size: Option<u32>,
 }
 
 /// Remove the temporaries that dead writers left in a directory
@@ -275,7 +305,7 @@ Examples:
 Exit codes: 0 swept, or nothing to do; 3 no such directory; 74 the system refused."
 )]
 pub(crate) struct Sweep {
-    /// The directory; what is below it is not touched
+    /// The directory, what is below it is not touched; or an append-only file
     pub(crate) dir: PathBuf,
     /// Also parts that could be gone on with, if their last owner claimed them so long ago, such as 12h, 30d
     #[arg(long, value_name = "TIME", value_parser = age)]
@@ -290,10 +320,10 @@ pub(crate) struct Sweep {
 Example:
   untorn who events
 
-Exit codes: 0 told, also if it is nobody; 3 there is nothing; 10 it is a file, which nobody holds."
+Exit codes: 0 told, also if it is nobody; 3 there is nothing; 10 it is a plain file, which nobody holds."
 )]
 pub(crate) struct Who {
-    /// The store's directory
+    /// The store's directory, or an append-only file
     pub(crate) path: PathBuf,
 }
 

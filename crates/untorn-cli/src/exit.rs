@@ -198,9 +198,10 @@ pub(crate) const fn exit_of(kind: ErrorKind) -> u8 {
         ErrorKind::Damaged => code::DAMAGE,
         ErrorKind::NotOurs | ErrorKind::NewerFormat | ErrorKind::ArtifactInvalid => code::NOT_OURS,
         ErrorKind::Locked => code::LOCKED,
-        ErrorKind::AlreadyExists | ErrorKind::Precondition | ErrorKind::OutOfRange => {
-            code::PRECONDITION
-        }
+        ErrorKind::AlreadyExists
+        | ErrorKind::Precondition
+        | ErrorKind::OutOfRange
+        | ErrorKind::Pruned => code::PRECONDITION,
         ErrorKind::Io | ErrorKind::NoSpace | ErrorKind::ReadOnly | ErrorKind::Poisoned => code::IO,
         _ => code::FAILED,
     }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use untorn::ErrorKind;
 use untorn::journal::wal::{ConvertReport, OldTail, OldWalOptions, convert_old_wal};
 
-use super::snap;
+use super::{aof, snap};
 use crate::args::Convert;
 use crate::exit::{Failure, Result, code};
 use crate::out::{Out, count, size};
@@ -21,6 +21,8 @@ struct Pair {
 const PAIRS: &[Pair] = &[
     Pair { from: "actionqueue-wal", to: "log", run: wal_to_log },
     Pair { from: "actionqueue-snapshot", to: "snapshot", run: snapshot_to_snapshot },
+    Pair { from: "grin", to: "append", run: grin_to_append },
+    Pair { from: "append", to: "grin", run: append_to_grin },
 ];
 
 pub(crate) fn convert(args: &Convert, out: &mut Out) -> Result<u8> {
@@ -80,14 +82,35 @@ fn refuse_option(given: bool, name: &str, args: &Convert) -> Result<()> {
     Err(Failure::plain(ErrorKind::InvalidInput, what))
 }
 
+fn grin_to_append(args: &Convert, out: &mut Out) -> Result<u8> {
+    refuse_option(args.allow_gaps, "--allow-gaps", args)?;
+    refuse_option(args.layout.is_some(), "--layout", args)?;
+    aof::grin_to_append(args, out)
+}
+
+fn append_to_grin(args: &Convert, out: &mut Out) -> Result<u8> {
+    refuse_option(args.allow_gaps, "--allow-gaps", args)?;
+    refuse_option(args.layout.is_some(), "--layout", args)?;
+    aof::append_to_grin(args, out)
+}
+
+/// `--fixed`, `--size-file` and `--data-size` are of elements.
+fn refuse_sizes(args: &Convert) -> Result<()> {
+    refuse_option(args.fixed.is_some(), "--fixed", args)?;
+    refuse_option(args.size_file.is_some(), "--size-file", args)?;
+    refuse_option(args.data_size.is_some(), "--data-size", args)
+}
+
 /// The old form is a frame of version 4 with JSON in it, as the library writes them.
 fn snapshot_to_snapshot(args: &Convert, out: &mut Out) -> Result<u8> {
     refuse_option(args.allow_gaps, "--allow-gaps", args)?;
+    refuse_sizes(args)?;
     snap::copy(&args.source, &args.dest, args.layout.as_deref() == Some("blocks"), out)
 }
 
 fn wal_to_log(args: &Convert, out: &mut Out) -> Result<u8> {
     refuse_option(args.layout.is_some(), "--layout", args)?;
+    refuse_sizes(args)?;
     let options = OldWalOptions::new().allow_gaps(args.allow_gaps);
     let report = convert_old_wal(&args.source, &args.dest, &options)?;
     let converted = Converted::of(&report);

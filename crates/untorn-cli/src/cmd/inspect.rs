@@ -96,6 +96,9 @@ struct Entry {
 }
 
 pub(crate) fn inspect(path: &Path, out: &mut Out) -> Result<u8> {
+    if let Some(store) = super::aof::find(path)? {
+        return super::aof::inspect(&store, out);
+    }
     let stat = fs::metadata(path).map_err(|e| Failure::io("look at", path, e))?;
     if let Some(target) = super::part::target(path) {
         return super::chunk::status(&target, out);

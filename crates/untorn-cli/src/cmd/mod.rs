@@ -8,6 +8,7 @@ use crate::args::{BenchCommand, Cli, Command, LogCommand, SnapCommand};
 use crate::exit::{Failure, Result, code};
 use crate::out::Out;
 
+mod aof;
 mod append;
 mod bench;
 mod cat;
@@ -24,6 +25,7 @@ mod snap;
 mod store;
 mod sweep;
 
+pub(crate) use aof::AofCommand;
 pub(crate) use bench::{Scratch, zero_fill};
 
 /// Runs a command; returns its exit code.
@@ -39,6 +41,7 @@ pub(crate) fn run(command: Command, out: &mut Out) -> Result<u8> {
         Command::Convert(args) => convert::convert(&args, out),
         Command::Fetch(args) => crate::fetch::run(&args, out),
         Command::Chunk(command) => chunk::run(&command, out),
+        Command::Aof(command) => aof::run(command, out),
         Command::Sweep(args) => sweep::sweep(&args, out),
         Command::Who(args) => store::who(&args.path, out),
         Command::Probe(args) => store::probe(&args.dir, out),

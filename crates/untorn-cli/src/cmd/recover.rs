@@ -8,7 +8,7 @@ use untorn::log::{Healed, Log, LogOptions, SalvageReport};
 use untorn::{Error, ErrorKind, OnDamage};
 
 use super::journal;
-use super::store::must_be_a_log;
+use super::store::{Torn, must_be_a_log};
 use crate::args::Recover;
 use crate::exit::{Failure, Result, code};
 use crate::out::{Out, count};
@@ -42,7 +42,14 @@ impl Report {
 
 pub(crate) fn recover(args: &Recover, out: &mut Out) -> Result<u8> {
     let path = &*args.path;
+    if let Some(store) = super::aof::find_within(path)? {
+        return super::aof::recover(&store, args, out);
+    }
     must_be_a_log(path)?;
+    if args.adopt {
+        let what = "--adopt is of append-only files";
+        return Err(Failure::new(ErrorKind::Precondition, path, what));
+    }
     if journal::is_journal(path) {
         return journal::recover(args, out);
     }
@@ -73,6 +80,17 @@ pub(crate) fn recover(args: &Recover, out: &mut Out) -> Result<u8> {
                 quarantine: Vec::new(),
                 message,
             },
+        );
+    }
+    if args.dry_run {
+        let torn = Torn::of(&found).map(|torn| torn.sentence());
+        let torn =
+            torn.unwrap_or_else(|| "its owner died or was stopped; nothing is torn".to_owned());
+        let (first_seq, last_seq) = (found.first_seq, found.last_seq);
+        let message = format!("would heal: {torn}");
+        return say(
+            out,
+            &Report { done: false, first_seq, last_seq, message, ..Report::new("heal") },
         );
     }
     open(path, reader.owner(), OnDamage::Refuse, "heal", out)

@@ -46,6 +46,9 @@ struct Verified {
 }
 
 pub(crate) fn verify(path: &Path, out: &mut Out) -> Result<u8> {
+    if let Some(store) = super::aof::find_within(path)? {
+        return super::aof::verify(&store, out);
+    }
     if super::snap::looks_like_one(path) {
         return super::snap::verify(path, super::snap::VERSION, out);
     }
@@ -171,8 +174,12 @@ pub(crate) fn who(path: &Path, out: &mut Out) -> Result<u8> {
     struct Who {
         holder: Option<Held>,
     }
-    refuse_file(path, "it is a file; only a store, which is a directory, is held")?;
-    let holder = untorn::holder(path)?.map(|holder| Held::of(&holder));
+    let store = super::aof::find_within(path)?;
+    if store.is_none() {
+        refuse_file(path, "it is a plain file; only a store is held")?;
+    }
+    let home = store.as_ref().map_or(path, |store| &store.home);
+    let holder = untorn::holder(home)?.map(|holder| Held::of(&holder));
     if out.json() {
         out.value(&Who { holder })?;
         return Ok(code::OK);

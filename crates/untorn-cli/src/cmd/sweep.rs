@@ -18,12 +18,25 @@ struct Swept {
 
 pub(crate) fn sweep(args: &Sweep, out: &mut Out) -> Result<u8> {
     let dir = &*args.dir;
-    let report = untorn::sweep(dir)?;
-    let mut swept = Swept { removed: report.removed, busy: report.busy, kept: Vec::new() };
-    let parts = untorn::chunked::sweep_parts(dir, args.older_than)?;
-    swept.removed.extend(parts.removed);
-    swept.busy.extend(parts.busy);
-    swept.kept.extend(parts.kept);
+    let mut swept = Swept { removed: Vec::new(), busy: Vec::new(), kept: Vec::new() };
+    if let Some(store) = super::aof::find(dir)? {
+        // What else is left over in it the next owner's open takes away.
+        for dir in [store.home.clone(), store.home.join("log"), store.home.join("quarantine")] {
+            if dir.is_dir() {
+                let report = untorn::sweep(&dir)?;
+                swept.removed.extend(report.removed);
+                swept.busy.extend(report.busy);
+            }
+        }
+    } else {
+        let report = untorn::sweep(dir)?;
+        swept.removed.extend(report.removed);
+        swept.busy.extend(report.busy);
+        let parts = untorn::chunked::sweep_parts(dir, args.older_than)?;
+        swept.removed.extend(parts.removed);
+        swept.busy.extend(parts.busy);
+        swept.kept.extend(parts.kept);
+    }
     if out.json() {
         out.value(&swept)?;
         return Ok(code::OK);

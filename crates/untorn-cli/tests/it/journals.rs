@@ -324,6 +324,9 @@ fn a_torn_tail_is_no_damage_and_is_healed() {
         assert!(String::from_utf8_lossy(&output.stderr).contains("torn tail"), "{output:?}");
     }
     assert!(check(dir, &["inspect", "app"], 0).contains("torn tail"));
+    let told = value(dir, &["recover", "app", "--dry-run", "--json"], 0);
+    assert_eq!((&told["action"], &told["done"]), (&"heal".into(), &false.into()));
+    check(dir, &["recover", "app", "--adopt", "--json"], 12);
     let said = check(dir, &["recover", "app"], 0);
     assert!(said.contains("healed a torn tail"), "{said}");
     assert!(check(dir, &["recover", "app"], 0).contains("nothing to do"));

@@ -196,7 +196,11 @@ fn a_killed_append_loses_nothing_that_has_a_number() {
         assert!(count >= acknowledged, "{acknowledged} acknowledged, {count} there");
         assert_eq!(there, numbers(count), "in order, and none torn");
         check(dir, &["verify", "log"], 0);
+        let would = check(dir, &["recover", "log", "--dry-run"], 0);
+        assert!(would.starts_with("would heal: "), "{would}");
+        check(dir, &["recover", "log", "--adopt", "--json"], 12);
         check(dir, &["recover", "log"], 0);
+        assert!(check(dir, &["recover", "log", "--dry-run"], 0).contains("nothing to do"));
         assert_eq!(
             check_fed(dir, &["log", "append", "log"], b"x\n", 0),
             format!("{}\n", count + 1)

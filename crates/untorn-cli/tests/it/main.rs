@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 #[cfg(test)]
+mod aof;
+#[cfg(test)]
 mod chunk;
 #[cfg(test)]
 mod convert;
@@ -113,7 +115,7 @@ impl Drop for Mounted<'_> {
     }
 }
 
-const COMMANDS: [&[&str]; 40] = [
+const COMMANDS: [&[&str]; 53] = [
     &[],
     &["put"],
     &["get"],
@@ -130,6 +132,19 @@ const COMMANDS: [&[&str]; 40] = [
     &["chunk", "verify"],
     &["chunk", "repair"],
     &["chunk", "abandon"],
+    &["aof"],
+    &["aof", "create"],
+    &["aof", "append"],
+    &["aof", "rewind"],
+    &["aof", "drop-head"],
+    &["aof", "compact"],
+    &["aof", "note"],
+    &["aof", "stats"],
+    &["aof", "show"],
+    &["aof", "cat"],
+    &["aof", "tail"],
+    &["aof", "verify"],
+    &["aof", "export-sizes"],
     &["sweep"],
     &["who"],
     &["probe"],
@@ -188,6 +203,26 @@ fn a_wrong_argument_is_usage() {
     check(dir.path(), &["fetch", "http://h/f", "-", "--restart", "--json"], 2);
     check(dir.path(), &["chunk", "wait", "x", "--range", "5..5"], 2);
     check(dir.path(), &["sweep", "x", "--older-than", "30"], 2);
+    for wrong in [
+        &["create", "x"][..],
+        &["create", "x", "--fixed", "0"],
+        &["create", "x", "--fixed", "4", "--variable"],
+        &["create", "x", "--fixed", "4", "--size-file", "s"],
+        &["append", "x", "--variable", "--batch", "0"],
+        &["append", "x", "--variable", "--hex", "--raw"],
+        &["rewind", "x"],
+        &["rewind", "x", "-1"],
+        &["drop-head", "x", "a"],
+        &["compact", "x"],
+        &["cat", "x", "5..4"],
+        &["cat", "x", "--raw", "--pos"],
+        &["tail", "x", "--from", "1", "-n", "2"],
+        &["export-sizes", "x"],
+    ] {
+        check(dir.path(), &[&["aof"], wrong].concat(), 2);
+    }
+    check(dir.path(), &["recover", "x", "--adopt", "--truncate"], 2);
+    check(dir.path(), &["convert", "--from", "grin", "x", "--to", "log", "y", "--json"], 2);
     check(dir.path(), &["prove", "--without-sync", "no-such-site", "--json"], 2);
     check(dir.path(), &["prove", "--store", "no-such-store", "--json"], 2);
 }
@@ -225,6 +260,21 @@ fn what_is_not_there_is_not_found() {
         &["journal", "verify", "x"],
         &["journal", "stats", "x"],
         &["journal", "import", "x", "y"],
+        &["aof", "create", "no/x", "--fixed", "4"],
+        &["aof", "append", "x"],
+        &["aof", "rewind", "x", "1"],
+        &["aof", "drop-head", "x", "1"],
+        &["aof", "compact", "x", "--from", "-"],
+        &["aof", "note", "x"],
+        &["aof", "stats", "x"],
+        &["aof", "show", "x"],
+        &["aof", "cat", "x"],
+        &["aof", "tail", "x"],
+        &["aof", "tail", "-f", "x"],
+        &["aof", "verify", "x"],
+        &["aof", "export-sizes", "x", "y"],
+        &["convert", "--from", "grin", "x", "--to", "append", "y", "--fixed", "4"],
+        &["convert", "--from", "append", "x", "--to", "grin", "y"],
         &["bench", "disk", "x"],
     ] {
         let mut args = args.to_vec();

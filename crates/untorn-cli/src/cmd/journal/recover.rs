@@ -20,6 +20,10 @@ pub(in crate::cmd) fn recover(args: &Recover, out: &mut Out) -> Result<u8> {
                     applied; --truncate keeps what precedes the damage";
         return Err(Failure::new(ErrorKind::Precondition, path, what));
     }
+    if args.adopt {
+        let what = "--adopt is of append-only files";
+        return Err(Failure::new(ErrorKind::Precondition, path, what));
+    }
     let found = journal::verify(path)?;
     let base = found.snapshots.last();
     let options = base.map_or_else(|| LogOptions::new().owner(*b"JRNL"), from_snapshot);
@@ -27,7 +31,7 @@ pub(in crate::cmd) fn recover(args: &Recover, out: &mut Out) -> Result<u8> {
     let log = path.join("log");
     match (&found.log, &found.log_damage) {
         (Some(_), _) if !found.opens() => Err(no_beginning(path, &found)),
-        (Some(_), _) => heal(&log, options, &found, out),
+        (Some(_), _) => heal(args, &log, options, &found, out),
         (None, Some(damage)) => damaged(args, &log, options, damage, out),
         (None, None) => {
             let what = "nothing can be told of its log";
@@ -94,13 +98,25 @@ fn open(log: &Path, options: LogOptions) -> Result<LogReport> {
     Ok(report)
 }
 
-fn heal(log: &Path, options: LogOptions, found: &JournalReport, out: &mut Out) -> Result<u8> {
+fn heal(
+    args: &Recover,
+    log: &Path,
+    options: LogOptions,
+    found: &JournalReport,
+    out: &mut Out,
+) -> Result<u8> {
     let harmless = harmless(found);
     let settled = found.log.as_ref().filter(|log| log.closed && log.torn.is_none());
     let mut said = Report::new(if settled.is_some() { "none" } else { "heal" });
     if let Some(report) = settled {
         (said.first_seq, said.last_seq) = (report.first_seq, report.last_seq);
         said.message = format!("it was closed in order; there is nothing to do{harmless}");
+    } else if args.dry_run {
+        said.done = false;
+        if let Some(report) = &found.log {
+            (said.first_seq, said.last_seq) = (report.first_seq, report.last_seq);
+        }
+        said.message = format!("would heal what its owner left at the end of the log{harmless}");
     } else {
         let report = open(log, options)?;
         (said.first_seq, said.last_seq) = (report.first_seq, report.last_seq);
