@@ -146,9 +146,11 @@ fn check_column(
         let to = at.saturating_add(STEP).min(last);
         let there = to.min(start_of(block_of(have)));
         match first_bad(files, seed, at, there.max(at))? {
+            // Of a file that is cut: each block that is missing.
             None if there < to => {
-                bad(there, there.saturating_add(BLOCK));
-                at = there.max(at).saturating_add(BLOCK);
+                let missing = there.max(at);
+                bad(missing, missing.saturating_add(BLOCK));
+                at = missing.saturating_add(BLOCK);
             }
             None => at = to,
             Some(found) => {

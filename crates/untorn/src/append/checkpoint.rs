@@ -45,10 +45,10 @@ impl Store {
 
     fn sync_columns(&mut self) -> Result<()> {
         for member in &mut self.members {
-            member.data.sync(SyncSite::AppendData)?;
+            member.data.make_durable(SyncSite::AppendData)?;
             sync_data(&*member.data.files.sums, SyncSite::AppendSums)?;
             if let Some(ends) = &mut member.ends {
-                ends.sync(SyncSite::AppendEnds)?;
+                ends.make_durable(SyncSite::AppendEnds)?;
                 sync_data(&*ends.files.sums, SyncSite::AppendSums)?;
             }
         }

@@ -142,7 +142,7 @@ impl Column {
     }
 
     /// Makes its bytes durable. An error is final.
-    pub(super) fn sync(&mut self, site: SyncSite) -> Result<()> {
+    pub(super) fn make_durable(&mut self, site: SyncSite) -> Result<()> {
         let sync = if self.cut { sync_file } else { sync_data };
         sync(&*self.files.file, site)?;
         (self.loose, self.cut) = (false, false);

@@ -231,7 +231,7 @@ impl Store {
     pub(super) fn sync_loose(&mut self, syncs: &mut u32) -> Result<()> {
         for member in &mut self.members {
             for column in member.columns_mut().filter(|column| column.loose) {
-                if let Err(error) = column.sync(SyncSite::AppendAhead) {
+                if let Err(error) = column.make_durable(SyncSite::AppendAhead) {
                     let error = error.with_outcome(Outcome::Unchanged);
                     let first = Arc::new(error);
                     self.poison.set(Arc::clone(&first));

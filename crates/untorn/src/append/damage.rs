@@ -87,6 +87,14 @@ impl Found<'_> {
             data_tail: tail(self.state.data, self.seeds.0),
             ends: None,
         };
+        if let (Some(ends), true) = (self.ends, len < self.state.data.end)
+            && self.spec.size_file.is_none()
+        {
+            // What is left of it ends where the ends say.
+            let all = self.len();
+            let kept = self.last_within(ends, len, all)?;
+            return self.keep(kept, report);
+        }
         if let Some(ends) = self.ends {
             // Only the sizes say what was added or is gone: all of them count anew.
             laid.data_tail = Tail::empty(self.seeds.0);
@@ -117,8 +125,13 @@ impl Found<'_> {
         if data == self.state.data.end {
             return Ok(good / END);
         }
-        // The ends go up: the last one that lies in the good data.
-        let (mut low, mut high) = (self.state.first, good / END);
+        self.last_within(files, data, good / END)
+    }
+
+    /// How many of the first `elements` end within so many bytes of data.
+    fn last_within(&self, files: &Files, data: u64, elements: u64) -> Result<u64> {
+        // The ends go up.
+        let (mut low, mut high) = (self.state.first, elements);
         while low < high {
             let middle = low.saturating_add(high.saturating_sub(low).div_ceil(2));
             if self.end_of(files, middle)? <= data {

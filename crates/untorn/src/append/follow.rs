@@ -51,7 +51,7 @@ pub struct Identity {
 pub struct MemberIdentity {
     /// Its name in a group; empty for a file alone.
     pub name: String,
-    /// The data file, as it was given when the store was made; of a file alone, as it is now.
+    /// The data file.
     pub path: PathBuf,
     /// Bytes of each element; 0 if they differ.
     pub fixed: u32,
@@ -74,8 +74,9 @@ pub(super) fn identify_with(path: &Path, settings: &Settings) -> Result<Option<I
     let Some(meta) = load_meta(&*home)? else { return Ok(None) };
     let is_group = meta.members.iter().any(|member| !member.name.is_empty());
     let data = home.path().with_extension("");
+    let beside = home.path().parent().map_or_else(PathBuf::new, Path::to_path_buf);
     let members = meta.members.into_iter().map(|member| MemberIdentity {
-        path: if is_group { path_of(&member.path) } else { data.clone() },
+        path: if is_group { beside.join(path_of(&member.path)) } else { data.clone() },
         name: member.name,
         fixed: member.fixed,
         codec: member.codec,
@@ -173,11 +174,12 @@ impl Follow {
         let Some((home, data)) = find_home(settings, path)? else { return Ok(None) };
         let Some(meta) = load_meta(&*home)? else { return Ok(None) };
         let alone = meta.members.iter().all(|member| member.name.is_empty());
+        let beside = home.path().parent().map_or_else(PathBuf::new, Path::to_path_buf);
         let mut places = Vec::new();
         for member in &meta.members {
             places.push(match (&data, alone) {
                 (Some(data), true) => data.clone(),
-                _ => resolve(settings, &path_of(&member.path))?,
+                _ => resolve(settings, &beside.join(path_of(&member.path)))?,
             });
         }
         let seen = Seen::load(&*home, settings, &meta)?;

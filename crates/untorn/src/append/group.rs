@@ -431,6 +431,19 @@ impl GroupReader {
         })
     }
 
+    /// A reader of one of the files.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn reader<T>(&self, name: &str) -> Result<Reader<T>> {
+        let nth = self.names().position(|known| known == name);
+        let nth = nth.ok_or_else(|| {
+            let what = format!("the group has no file `{name}`");
+            Error::new(ErrorKind::NotFound, "use", self.follow.path(), what)
+        })?;
+        Ok(Reader::of(Source::Foreign(Arc::clone(&self.follow)), nth, Arc::new(Raw)))
+    }
+
     /// The names of its files.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.follow.meta().members.iter().map(|member| member.name.as_str())

@@ -17,7 +17,7 @@ const CODEC: usize = 16;
 pub(super) struct MemberMeta {
     /// Its name in a group; empty for a file alone.
     pub(super) name: String,
-    /// Its path, from the directory that the store's home is in.
+    /// Its path, from the directory that the store's home is in; empty for a file alone, which is named as its home is.
     pub(super) path: Vec<u8>,
     /// Bytes of each element; 0 if they differ.
     pub(super) fixed: u32,

@@ -75,7 +75,7 @@ impl Store {
         refuse_member(&*dir, &path)?;
         let claim = Claim::take(&*fs, &*dir)?;
         commit::sweep_store(&*dir)?;
-        let store_id = identify(&settings, &dir, &path, &specs)?;
+        let store_id = identify(&settings, home, &dir, &path, (&specs, &places))?;
         let site = Site { settings: &settings, home: &dir, store_id };
         let mut replay = Replay::new(specs.iter().map(|spec| spec.fixed).collect());
         let log_path = dir.path().join(LOG);
@@ -202,9 +202,10 @@ pub(super) fn refuse_member(home: &dyn Dir, path: &Path) -> Result<()> {
 /// Reads META, or writes it; says the store's id.
 fn identify(
     settings: &Settings,
+    place: &Place,
     home: &Arc<dyn Dir>,
     path: &Path,
-    specs: &[MemberSpec],
+    (specs, places): (&[MemberSpec], &[Place]),
 ) -> Result<[u8; 16]> {
     if let Some(meta) = load_meta(&**home)? {
         expect(&meta, path, specs)?;
@@ -216,20 +217,17 @@ fn identify(
     }
     let mut store_id = [0; 16];
     settings.fs.entropy(&mut store_id).map_err(|e| Error::system("open", path, e))?;
-    let members = specs
-        .iter()
-        .map(|spec| MemberMeta {
+    let alone = specs.len() == 1 && specs.iter().all(|spec| spec.name.is_empty());
+    let mut members = Vec::new();
+    for (spec, data) in specs.iter().zip(places) {
+        members.push(MemberMeta {
             name: spec.name.clone(),
-            path: if specs.len() == 1 && spec.name.is_empty() {
-                Vec::new()
-            } else {
-                spec.path.as_os_str().as_encoded_bytes().to_vec()
-            },
+            path: if alone { Vec::new() } else { path_from(settings, place, data)? },
             fixed: spec.fixed,
             codec: spec.codec.to_owned(),
             version: spec.version,
-        })
-        .collect();
+        });
+    }
     let Some(bytes) = (Meta { store_id, members }).encode() else {
         let what = "a group has at most 1024 members, a codec's name 1 to 16 letters of ASCII";
         return Err(Error::new(ErrorKind::InvalidInput, "open", path, what));
@@ -237,6 +235,17 @@ fn identify(
     let sites = Sites { file: SyncSite::AppendMetaFile, dir: SyncSite::AppendMetaDir };
     commit::replace_in(&*settings.fs, home, OsStr::new(META), &bytes, Durability::Synced, sites)?;
     Ok(store_id)
+}
+
+/// The path of a member from the directory that the home is in; the whole one if it is not below that.
+fn path_from(settings: &Settings, home: &Place, data: &Place) -> Result<Vec<u8>> {
+    let whole = |place: &Place| {
+        let dir = place.dir.path();
+        settings.fs.canonicalize(dir).map_err(|e| Error::system("open", dir, e))
+    };
+    let (base, dir) = (whole(home)?, whole(data)?);
+    let dir = dir.strip_prefix(&base).unwrap_or(&dir);
+    Ok(dir.join(&data.name).into_os_string().into_encoded_bytes())
 }
 
 /// What META says, if there is one.

@@ -604,6 +604,19 @@ fn group(task: Task<'_>) -> Result<Report, Box<Violation>> {
         .map_err(Box::new)
 }
 
+fn pruning(task: Task<'_>) -> Result<Report, Box<Violation>> {
+    task.explorer(|after| check(after, ALONE))
+        .prepare(|sim| drop(sim.make_dirs(DIR)))
+        .start("a block and more", |run| World::new(run, ALONE, START + 4))
+        .op("compact", |run, world: &mut World| world.compact(run))
+        .op("drop the head", |run, world| world.drop_head(run))
+        .op("append and flush", |run, world| world.extend(run, 1, Durability::Synced))
+        .sequences(2)
+        .states_per_point(24, 8)
+        .try_explore()
+        .map_err(Box::new)
+}
+
 /// A file that another program wrote, and never synced, is taken over.
 fn adopted(task: Task<'_>) -> Result<Report, Box<Violation>> {
     task.explorer(|after: &After<Ledger>| {
@@ -666,6 +679,11 @@ pub(super) fn parts() -> Vec<Part> {
             name: "append_adopted",
             what: "a file that another program left unsynced is taken over",
             run: adopted,
+        },
+        Part {
+            name: "append_pruning",
+            what: "elements dropped from the middle and from the head",
+            run: pruning,
         },
         Part {
             name: "append_a_fault_at_every_call",

@@ -210,9 +210,8 @@ pub const fn notices(site: SyncSite) -> (Store, usize) {
         | SyncSite::AppendMetaDir
         | SyncSite::AppendBeginDir
         | SyncSite::AppendName
-        | SyncSite::AppendAhead
-        | SyncSite::AppendNext
-        | SyncSite::AppendNextDir => (Store::Append, 0),
+        | SyncSite::AppendAhead => (Store::Append, 0),
+        SyncSite::AppendNext | SyncSite::AppendNextDir => (Store::Append, 4),
         SyncSite::AppendData | SyncSite::AppendEnds | SyncSite::AppendSums => (Store::Append, 1),
         SyncSite::ChunkCopyFile | SyncSite::ChunkCopyDir => (Store::Chunked, 3),
         _ => (Store::Log, 0),

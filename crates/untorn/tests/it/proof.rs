@@ -163,6 +163,11 @@ fn append_adopted() {
 }
 
 #[test]
-fn append_a_fault_at_every_call() {
+fn append_pruning() {
     check(Store::Append, 4, 20_000);
+}
+
+#[test]
+fn append_a_fault_at_every_call() {
+    check(Store::Append, 5, 20_000);
 }

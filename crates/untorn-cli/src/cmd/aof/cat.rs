@@ -9,7 +9,7 @@ use untorn::append::{Snapshot, TailEvent};
 use super::args::{AofCat, AofTail, Form, Positions};
 use super::elements::print as print_one;
 use super::found::{Store, must_find};
-use super::reading::{Following, look};
+use super::reading::{follow, look, next};
 use super::{elements, thousands};
 use crate::exit::{Failure, Result, code};
 use crate::input;
@@ -97,10 +97,10 @@ pub(super) fn tail(args: &AofTail, out: &mut Out) -> Result<u8> {
     if !args.follow {
         return Ok(code::OK);
     }
-    let mut following = Following::new(&store, nth, start.max(len))?;
+    let mut tail = follow(&store, nth, start.max(len))?;
     while !input::stopped() {
         out.flush()?;
-        match following.next(LOOK)? {
+        match next(&mut tail, LOOK)? {
             None => {}
             Some(TailEvent::Elements(new)) => {
                 print(&store, nth, look(&store, nth)?, (new.start, new.end), &args.form, out)?;

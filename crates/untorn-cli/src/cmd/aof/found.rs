@@ -7,9 +7,8 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
 use untorn::ErrorKind;
-use untorn::append::{Identity, MemberIdentity};
+use untorn::append::{Identity, MemberIdentity, identify};
 
-use super::reading::identify;
 use crate::exit::{Failure, Result};
 
 const SUFFIX: &str = ".untorn";
@@ -23,8 +22,6 @@ pub(in crate::cmd) struct Store {
     pub(super) path: PathBuf,
     pub(in crate::cmd) home: PathBuf,
     pub(super) identity: Identity,
-    /// The names of a group's files lead to them from beside its home.
-    pub(super) from_beside: bool,
     /// Which of a group's files was asked for.
     nth: Option<usize>,
 }
@@ -35,9 +32,9 @@ impl Store {
         if !home.join("META").exists() {
             return Ok(None);
         }
-        let Some((identity, from_beside)) = identify(&path)? else { return Ok(None) };
+        let Some(identity) = identify(&path)? else { return Ok(None) };
         let asked = asked.to_path_buf();
-        Ok(Some(Self { asked, path, home, identity, from_beside, nth: None }))
+        Ok(Some(Self { asked, path, home, identity, nth: None }))
     }
 
     /// Which of a group's files was asked for by its name.
