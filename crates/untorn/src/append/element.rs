@@ -10,6 +10,7 @@ use std::ops;
 
 use super::blocks::BLOCK;
 use super::publish::View;
+use super::range::Range;
 use crate::{Error, ErrorKind, Result};
 
 /// Bytes of an end.
@@ -23,8 +24,8 @@ impl View {
         if pos.wrapping_sub(self.first) >= self.len.wrapping_sub(self.first) {
             return None;
         }
-        if self.ends.is_some() {
-            return self.get_varying(pos);
+        if let Some(ends) = &self.ends {
+            return self.get_varying(ends, pos);
         }
         let start = pos.wrapping_mul(u64::from(self.fixed));
         self.data.get(start..start.wrapping_add(u64::from(self.fixed)))
@@ -32,8 +33,7 @@ impl View {
 
     /// Apart, so that the other case stays small where it is inlined.
     #[inline(never)]
-    fn get_varying(&self, pos: u64) -> Option<&[u8]> {
-        let ends = self.ends.as_ref()?;
+    fn get_varying(&self, ends: &Range, pos: u64) -> Option<&[u8]> {
         let at = pos.wrapping_mul(END);
         let place = if pos == 0 {
             0..u64::from_le_bytes(*ends.get(0..END)?.first_chunk()?)
@@ -47,6 +47,21 @@ impl View {
     }
 
     /// The element, borrowed.
+    #[inline]
+    pub(super) fn get_or_read(&self, pos: u64) -> Result<&[u8]> {
+        match self.get(pos) {
+            Some(bytes) => Ok(bytes),
+            None => self.read_slowly(pos).map(|slow| slow.0),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn read_slowly(&self, pos: u64) -> Result<Slow<'_>> {
+        self.read(pos).map(Slow)
+    }
+
+    /// The same of one that is not there to be got at once.
     #[cold]
     #[inline(never)]
     pub(super) fn read(&self, pos: u64) -> Result<&[u8]> {
@@ -199,6 +214,10 @@ impl View {
         Ok(low)
     }
 }
+
+/// Bytes that were not there to be got at once. A type of its own, so that the compiler takes an answer apart before it joins it
+/// with the usual one, and leaves that in registers.
+struct Slow<'a>(&'a [u8]);
 
 /// Two ends that follow each other.
 #[inline]

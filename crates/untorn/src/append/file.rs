@@ -409,10 +409,7 @@ impl<T, C, H: Holds> AppendOnlyFile<T, C, H> {
     pub fn read(&self, position: u64) -> Result<&[u8]> {
         let member = self.member()?;
         if position < member.pending.keep {
-            return match member.view.get(position) {
-                Some(bytes) => Ok(bytes),
-                None => member.view.read(position),
-            };
+            return member.view.get_or_read(position);
         }
         member.pending.get(position).ok_or_else(|| self.out_of_range(member, position))
     }

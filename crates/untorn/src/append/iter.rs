@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::slice::ChunksExact;
 
 use super::publish::View;
-use crate::{ErrorKind, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// Bytes whose blocks are compared at once.
 const WINDOW: u64 = 1 << 20;
@@ -24,50 +24,54 @@ pub struct Elements<'a> {
 }
 
 impl<'a> Elements<'a> {
+    #[inline]
     pub(super) fn new(view: &'a View, positions: Range<u64>) -> Self {
         let end = positions.end.max(positions.start);
         Self { view, window: [].chunks_exact(1), next: positions.start, end }
     }
 
-    /// The next element when the window is empty.
-    #[cold]
-    fn refill(&mut self) -> Option<Result<&'a [u8]>> {
-        if self.next >= self.end {
-            return None;
-        }
-        if self.fill_window().is_some()
-            && let Some(bytes) = self.window.next()
-        {
-            return Some(Ok(bytes));
-        }
-        let pos = self.next;
-        self.next = pos.saturating_add(1);
-        Some(self.one(pos))
-    }
-
-    /// `None` if there is no window to be had: of elements of varying size, or with damage in it.
-    fn fill_window(&mut self) -> Option<()> {
-        let fixed = u64::from(self.view.fixed);
-        if self.view.ends.is_some() || fixed == 0 {
-            return None;
-        }
-        let count = WINDOW.checked_div(fixed)?.max(1);
-        let until = self.next.saturating_add(count).min(self.end).min(self.view.len);
-        let bytes = self.view.places(&(self.next..until)).ok()?;
-        let bytes = self.view.data.read(bytes).ok()?;
-        self.window = bytes.chunks_exact(usize::try_from(fixed).ok()?);
-        self.next = until;
-        Some(())
-    }
-
     fn one(&mut self, pos: u64) -> Result<&'a [u8]> {
-        let answer = self.view.get(pos).map_or_else(|| self.view.read(pos), Ok);
-        if answer.as_ref().is_err_and(|e| e.kind() != ErrorKind::Damaged) {
-            self.end = self.next;
-            self.window = [].chunks_exact(1);
+        if let Some(bytes) = self.view.get(pos) {
+            return Ok(bytes);
         }
-        answer
+        match one(self.view, pos) {
+            Ok(bytes) => Ok(bytes),
+            Err((error, over)) => {
+                if over {
+                    self.end = self.next;
+                    self.window = [].chunks_exact(1);
+                }
+                Err(error)
+            }
+        }
     }
+}
+
+/// A window for the elements from `next` on, and where it ends; `None` if there is none to be had: of elements of varying size, at
+/// the end, or with damage in it.
+///
+/// By values, as `one`: an iterator whose address goes nowhere is kept in registers.
+#[inline(never)]
+fn window(view: &View, next: u64, end: u64) -> Option<(ChunksExact<'_, u8>, u64)> {
+    let fixed = u64::from(view.fixed);
+    if view.ends.is_some() || fixed == 0 || next >= end {
+        return None;
+    }
+    let count = WINDOW.checked_div(fixed)?.max(1);
+    let until = next.saturating_add(count).min(end).min(view.len);
+    let bytes = view.places(&(next..until)).ok()?;
+    let bytes = view.data.read(bytes).ok()?;
+    Some((bytes.chunks_exact(usize::try_from(fixed).ok()?), until))
+}
+
+/// An element by itself, or an error, and whether nothing follows: so it is after any but damage.
+#[cold]
+#[inline(never)]
+fn one(view: &View, pos: u64) -> Result<&[u8], (Error, bool)> {
+    view.read(pos).map_err(|error| {
+        let over = error.kind() != ErrorKind::Damaged;
+        (error, over)
+    })
 }
 
 impl<'a> Iterator for Elements<'a> {
@@ -75,15 +79,22 @@ impl<'a> Iterator for Elements<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        match self.window.next() {
-            Some(bytes) => Some(Ok(bytes)),
-            None if self.view.ends.is_some() && self.next < self.end => {
-                let pos = self.next;
-                self.next = pos.wrapping_add(1);
-                Some(self.one(pos))
-            }
-            None => self.refill(),
+        if let Some(bytes) = self.window.next() {
+            return Some(Ok(bytes));
         }
+        if self.next >= self.end {
+            return None;
+        }
+        if self.view.ends.is_none()
+            && let Some((mut window, next)) = window(self.view, self.next, self.end)
+            && let Some(bytes) = window.next()
+        {
+            (self.window, self.next) = (window, next);
+            return Some(Ok(bytes));
+        }
+        let pos = self.next;
+        self.next = pos.saturating_add(1);
+        Some(self.one(pos))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -105,6 +116,7 @@ impl<'a> Iterator for Elements<'a> {
 }
 
 impl DoubleEndedIterator for Elements<'_> {
+    #[inline]
     fn next_back(&mut self) -> Option<Self::Item> {
         if self.next >= self.end {
             return self.window.next_back().map(Ok);
