@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::slice::ChunksExact;
 
 use super::publish::View;
-use crate::{Error, ErrorKind, Result};
+use crate::{ErrorKind, Result};
 
 /// Bytes whose blocks are compared at once.
 const WINDOW: u64 = 1 << 20;
@@ -29,32 +29,41 @@ impl<'a> Elements<'a> {
         let end = positions.end.max(positions.start);
         Self { view, window: [].chunks_exact(1), next: positions.start, end }
     }
-
-    fn one(&mut self, pos: u64) -> Result<&'a [u8]> {
-        if let Some(bytes) = self.view.get(pos) {
-            return Ok(bytes);
-        }
-        match one(self.view, pos) {
-            Ok(bytes) => Ok(bytes),
-            Err((error, over)) => {
-                if over {
-                    self.end = self.next;
-                    self.window = [].chunks_exact(1);
-                }
-                Err(error)
-            }
-        }
-    }
 }
 
-/// A window for the elements from `next` on, and where it ends; `None` if there is none to be had: of elements of varying size, at
-/// the end, or with damage in it.
-///
-/// By values, as `one`: an iterator whose address goes nowhere is kept in registers.
+/// What comes when the window is empty.
+struct More<'a> {
+    first: Result<&'a [u8]>,
+    /// What is still to come after it.
+    window: ChunksExact<'a, u8>,
+    next: u64,
+    end: u64,
+}
+
+/// By values, so that the address of the iterator goes nowhere, and a loop keeps it in registers.
 #[inline(never)]
+fn more(view: &View, next: u64, end: u64) -> Option<More<'_>> {
+    if next >= end {
+        return None;
+    }
+    if let Some((mut window, next)) = window(view, next, end)
+        && let Some(first) = window.next()
+    {
+        return Some(More { first: Ok(first), window, next, end });
+    }
+    let first = view.get_or_read(next);
+    let window = [].chunks_exact(1);
+    let next = next.saturating_add(1);
+    // After any error but damage nothing follows.
+    let over = first.as_ref().is_err_and(|error| error.kind() != ErrorKind::Damaged);
+    Some(More { first, window, next, end: if over { next } else { end } })
+}
+
+/// A window for the elements from `next` on, and where it ends; `None` if there is none to be had: of elements of varying size, or
+/// with damage in it.
 fn window(view: &View, next: u64, end: u64) -> Option<(ChunksExact<'_, u8>, u64)> {
     let fixed = u64::from(view.fixed);
-    if view.ends.is_some() || fixed == 0 || next >= end {
+    if view.ends.is_some() || fixed == 0 {
         return None;
     }
     let count = WINDOW.checked_div(fixed)?.max(1);
@@ -62,16 +71,6 @@ fn window(view: &View, next: u64, end: u64) -> Option<(ChunksExact<'_, u8>, u64)
     let bytes = view.places(&(next..until)).ok()?;
     let bytes = view.data.read(bytes).ok()?;
     Some((bytes.chunks_exact(usize::try_from(fixed).ok()?), until))
-}
-
-/// An element by itself, or an error, and whether nothing follows: so it is after any but damage.
-#[cold]
-#[inline(never)]
-fn one(view: &View, pos: u64) -> Result<&[u8], (Error, bool)> {
-    view.read(pos).map_err(|error| {
-        let over = error.kind() != ErrorKind::Damaged;
-        (error, over)
-    })
 }
 
 impl<'a> Iterator for Elements<'a> {
@@ -82,19 +81,13 @@ impl<'a> Iterator for Elements<'a> {
         if let Some(bytes) = self.window.next() {
             return Some(Ok(bytes));
         }
-        if self.next >= self.end {
-            return None;
+        let more = more(self.view, self.next, self.end)?;
+        (self.window, self.next, self.end) = (more.window, more.next, more.end);
+        // Taken apart, so that it is joined with the usual answer in registers.
+        match more.first {
+            Ok(bytes) => Some(Ok(bytes)),
+            Err(error) => Some(Err(error)),
         }
-        if self.view.ends.is_none()
-            && let Some((mut window, next)) = window(self.view, self.next, self.end)
-            && let Some(bytes) = window.next()
-        {
-            (self.window, self.next) = (window, next);
-            return Some(Ok(bytes));
-        }
-        let pos = self.next;
-        self.next = pos.saturating_add(1);
-        Some(self.one(pos))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -122,7 +115,12 @@ impl DoubleEndedIterator for Elements<'_> {
             return self.window.next_back().map(Ok);
         }
         self.end = self.end.saturating_sub(1);
-        Some(self.one(self.end))
+        let answer = self.view.get_or_read(self.end);
+        if answer.as_ref().is_err_and(|error| error.kind() != ErrorKind::Damaged) {
+            self.end = self.next;
+            self.window = [].chunks_exact(1);
+        }
+        Some(answer)
     }
 }
 
