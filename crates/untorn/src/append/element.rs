@@ -24,26 +24,47 @@ impl View {
         if pos.wrapping_sub(self.first) >= self.len.wrapping_sub(self.first) {
             return None;
         }
-        if let Some(ends) = &self.ends {
-            return self.get_varying(ends, pos);
+        let lent = match &self.ends {
+            None => {
+                let fixed = u64::from(self.fixed);
+                self.data.lent(pos.wrapping_mul(fixed), fixed)
+            }
+            Some(ends) => self.lent_varying(ends, pos),
+        };
+        match lent {
+            None => self.get_by_bits(pos),
+            lent => lent,
         }
-        let start = pos.wrapping_mul(u64::from(self.fixed));
-        self.data.get(start..start.wrapping_add(u64::from(self.fixed)))
     }
 
-    /// Apart, so that the other case stays small where it is inlined.
+    #[inline]
+    fn lent_varying(&self, ends: &Range, pos: u64) -> Option<&[u8]> {
+        // Before element 0 it wraps round, and nothing is lent.
+        let two = ends.lent(pos.wrapping_sub(1).wrapping_mul(END), 2 * END)?;
+        let place = self.checked(place_of(two)?)?;
+        self.data.lent(place.start, place.end.wrapping_sub(place.start))
+    }
+
+    /// The same, block by block. Apart, so that the usual case stays small where it is inlined.
     #[inline(never)]
-    fn get_varying(&self, ends: &Range, pos: u64) -> Option<&[u8]> {
+    fn get_by_bits(&self, pos: u64) -> Option<&[u8]> {
+        let Some(ends) = &self.ends else {
+            let start = pos.wrapping_mul(u64::from(self.fixed));
+            return self.data.get(start..start.wrapping_add(u64::from(self.fixed)));
+        };
         let at = pos.wrapping_mul(END);
         let place = if pos == 0 {
             0..u64::from_le_bytes(*ends.get(0..END)?.first_chunk()?)
         } else {
             place_of(ends.get(at.wrapping_sub(END)..at.wrapping_add(END))?)?
         };
-        if place.start > place.end || place.end > self.data_end {
-            return None;
-        }
-        self.data.get(place)
+        self.data.get(self.checked(place)?)
+    }
+
+    /// The place of an element, if it can be one (E1).
+    #[inline]
+    fn checked(&self, place: ops::Range<u64>) -> Option<ops::Range<u64>> {
+        (place.start <= place.end && place.end <= self.data_end).then_some(place)
     }
 
     /// The element, borrowed.

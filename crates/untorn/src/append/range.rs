@@ -165,20 +165,14 @@ impl Range {
         self.through.base
     }
 
-    /// Bytes that are there to be lent: mapped, and all their blocks seen (R1, R5).
+    /// Bytes that are there to be lent, if those before them are as well (R8): the quick way.
     #[inline]
-    pub(super) fn get(&self, bytes: ops::Range<u64>) -> Option<&[u8]> {
-        // What is negative is too long.
-        let len = usize::try_from(bytes.end.wrapping_sub(bytes.start)).ok()?;
-        match self.map.as_ref()?.lent(usize::try_from(bytes.start).ok()?, len) {
-            None => self.get_by_bits(bytes),
-            lent => lent,
-        }
+    pub(super) fn lent(&self, start: u64, len: u64) -> Option<&[u8]> {
+        self.map.as_ref()?.lent(usize::try_from(start).ok()?, usize::try_from(len).ok()?)
     }
 
-    /// Apart, so that the usual case stays small where it is inlined.
-    #[inline(never)]
-    fn get_by_bits(&self, bytes: ops::Range<u64>) -> Option<&[u8]> {
+    /// Bytes that are there to be lent: mapped, and all their blocks seen (R1, R5).
+    pub(super) fn get(&self, bytes: ops::Range<u64>) -> Option<&[u8]> {
         if !self.are_seen(&bytes) {
             return None;
         }
@@ -195,6 +189,10 @@ impl Range {
         }
         if bytes.is_empty() {
             return Ok(&[]);
+        }
+        let len = bytes.end.wrapping_sub(bytes.start);
+        if let Some(lent) = self.lent(bytes.start, len) {
+            return Ok(lent);
         }
         self.compare(bytes.clone())?;
         self.get(bytes.clone()).ok_or_else(|| self.outside(&bytes))
