@@ -401,8 +401,7 @@ impl Range {
     fn raise(&self) {
         let Some(map) = &self.map else { return };
         let mut block = block_of(map.is_clear_to() as u64);
-        while let Some(word) =
-            usize::try_from(block / 64).ok().and_then(|word| self.seen.get(word))
+        while let Some(word) = usize::try_from(block / 64).ok().and_then(|word| self.seen.get(word))
         {
             let ones = (word.load(SeqCst) >> (block % 64)).trailing_ones();
             block = block.saturating_add(u64::from(ones));
