@@ -667,8 +667,8 @@ pub(crate) struct Prove {
     /// Where to work: a fresh directory in it is used, and removed if nothing failed
     #[arg(default_value = ".")]
     pub(crate) dir: PathBuf,
-    /// Only this store: log, file, snapshot, journal
-    #[arg(long = "store", value_name = "NAME", value_parser = ["log", "file", "snapshot", "journal", "chunked"])]
+    /// Only this store: log, file, snapshot, journal, chunked, append
+    #[arg(long = "store", value_name = "NAME", value_parser = ["log", "file", "snapshot", "journal", "chunked", "append"])]
     pub(crate) stores: Vec<String>,
     /// How many SIGKILLs
     #[arg(long, value_name = "N")]

@@ -194,10 +194,14 @@ impl Error {
         }))
     }
 
-    /// An error of the system during `operation` on `path`.
+    /// An error of the system during `operation` on `path`; one of ours inside it comes out again.
     #[cold]
     #[inline(never)]
     pub(crate) fn system(operation: &'static str, path: &Path, cause: io::Error) -> Self {
+        let cause = match cause.downcast::<Self>() {
+            Ok(error) => return error,
+            Err(cause) => cause,
+        };
         let kind = kind_of(&cause);
         let mut error = Self::new(kind, operation, path, advice(kind));
         error.0.cause = Some(Cause::Boxed(Box::new(cause)));

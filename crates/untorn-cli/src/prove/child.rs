@@ -35,6 +35,7 @@ pub(crate) fn run(args: &ProveChild) -> Result<u8> {
         "snapshot" => snapshots(args),
         "journal" => super::child_journal::run(args),
         "chunked" => super::child_chunked::run(args),
+        "append" => super::child_append::run(args),
         _ => files(args),
     };
     writing.map(|()| code::OK)

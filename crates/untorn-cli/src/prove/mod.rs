@@ -18,13 +18,16 @@ use crate::exit::{Failure, Result, code};
 use crate::input;
 use crate::out::{Out, count, whole};
 
+mod append_model;
 mod child;
+mod child_append;
 mod child_chunked;
 mod child_journal;
 mod chunked_account;
 mod content;
 mod kept;
 mod kill;
+mod kill_append;
 mod kill_chunked;
 mod kill_file;
 mod kill_journal;
@@ -249,6 +252,7 @@ fn prove_all(args: &Prove, run: &Run, out: &Out) -> Result<Vec<Proven>> {
                 Store::Snapshot => speed::snapshot(&run.dir, effort.turn)?,
                 Store::Journal => speed::journal(&run.dir, effort.turn)?,
                 Store::Chunked => speed::chunked(&run.dir, effort.turn)?,
+                Store::Append => speed::append(&run.dir, effort.turn)?,
                 _ => return Err(unknown(store)),
             };
             bar.finish_and_clear();
@@ -301,6 +305,10 @@ fn kill_store(store: Store, run: &Run, limits: Limits, live: &Live) -> Result<Fi
         }
         Store::Chunked => {
             let mut victim = kill_chunked::ChunkedVictim::new(&run.dir, run.seed)?;
+            kill::run(&mut victim, &run.dir, run.seed, limits, progress)
+        }
+        Store::Append => {
+            let mut victim = kill_append::AppendVictim::new(&run.dir, run.seed)?;
             kill::run(&mut victim, &run.dir, run.seed, limits, progress)
         }
         Store::Journal => {

@@ -158,7 +158,9 @@ fn matrix(page: &mut Page, run: &Run) {
         });
         row(page, run, "killed before its first acknowledgement", |p| {
             let within = match p.store {
-                Store::Log | Store::Journal | Store::Chunked => "mostly inside recovery",
+                Store::Log | Store::Journal | Store::Chunked | Store::Append => {
+                    "mostly inside recovery"
+                }
                 _ => "",
             };
             Some((p.kills.early_kills, !p.kills.failed(), within.to_owned()))
@@ -171,7 +173,7 @@ fn matrix(page: &mut Page, run: &Run) {
         });
         row(page, run, "owner stopped, another process tried to take its place", |p| {
             let refused = match p.store {
-                Store::Log | Store::Journal | Store::Chunked => "refused: Locked",
+                Store::Log | Store::Journal | Store::Chunked | Store::Append => "refused: Locked",
                 _ => "temporaries left alone",
             };
             Some((p.kills.refused, !p.kills.failed(), refused.to_owned()))
@@ -262,6 +264,7 @@ fn throughput(page: &mut Page, run: &Run) {
             Store::Snapshot => ("snapshot, 4 KiB", "write, sync, rename, sync"),
             Store::Journal => ("update, 128 bytes", "write and fdatasync, four a sync"),
             Store::Chunked => ("fill and commit, 1 MiB", "write, sync, rename, sync"),
+            Store::Append => ("flush of 1000 x 40 bytes", "write and fdatasync, 40 000 bytes"),
             _ => ("replace, 4 KiB", "write, sync, rename, sync"),
         };
         page.add(&format!(

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use untorn::append::AppendOnlyFile;
 use untorn::chunked::{AtomicChunked, ChunkedOptions, FileResource, Identity, ResourceExt as _};
 use untorn::codec::Raw;
 use untorn::journal::{Journal, JournalOptions, Machine};
@@ -161,6 +162,24 @@ pub(super) fn chunked(work: &Path, round: Duration) -> Result<Speed> {
         }
         file.commit(None)
     })
+}
+
+/// One writer that flushes a thousand elements at once; beside it the same bytes at the end of a file.
+pub(super) fn append(work: &Path, round: Duration) -> Result<Speed> {
+    let element = [0x5a; 40];
+    let options = AppendOnlyFile::<Vec<u8>>::options().fixed(40);
+    let mut file = options.open(work.join("speed-append"))?;
+    let mut raw = RawFile::new(work.join("speed-append-raw"))?;
+    let bytes = [0x5a; 40 * 1000];
+    let ours = || {
+        for _ in 0..1000 {
+            file.append(&element)?;
+        }
+        Ok(file.flush().map(drop)?)
+    };
+    let speed = in_turns(round, ours, || raw.write(&bytes))?;
+    file.close()?;
+    Ok(speed)
 }
 
 fn replacing(

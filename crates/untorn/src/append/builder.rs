@@ -5,9 +5,13 @@ use std::marker::PhantomData;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::begin::resolve;
+use super::check::CheckReport;
 use super::file::{Again, AppendOnlyFile};
+use super::follow::{Follow, plain};
 use super::open::home_of;
 use super::options::{OnForeign, ProtocolVersion, Verify};
+use super::reader::{Reader, Source};
 use super::settings::{MemberSpec, Settings};
 use crate::codec::{Codec, Raw};
 use crate::fs::{Fs, ReadMode};
@@ -187,6 +191,46 @@ impl<T, C> OpenOptions<T, C> {
     pub fn open(self, path: impl AsRef<Path>) -> Result<AppendOnlyFile<T, C>> {
         let codec = Arc::clone(&self.codec);
         AppendOnlyFile::with(self.again(path.as_ref())?, codec)
+    }
+
+    /// A reader of the file, also while its owner writes, and after his death. Takes no lock, writes nothing; a crash that was not healed is seen
+    /// through. A file without a store of ours is read as it is, if its elements have a fixed size.
+    ///
+    /// What it reads is copied: [`Snapshot::get_cow`](super::Snapshot::get_cow), [`Reader::with`]. If the owner takes away meanwhile what is read, the answer is `Stale`.
+    ///
+    /// # Cost
+    /// Opening reads what the log has since the last checkpoint, and keeps the bytes that it carries in memory. Each read looks at the log again.
+    ///
+    /// # Errors
+    /// `NotFound`; `Precondition` for another element size, codec or version; `Damaged`, `Stale`, `NotOurs`, `NewerFormat`, `Io`.
+    pub fn open_read_only(self, path: impl AsRef<Path>) -> Result<Reader<T, C>> {
+        let codec = Arc::clone(&self.codec);
+        let again = self.again(path.as_ref())?;
+        let source = match Follow::open(&again.path, &again.settings)? {
+            Some(follow) => {
+                super::open::expect(follow.meta(), &again.path, std::slice::from_ref(&again.spec))?;
+                follow.look()?;
+                Source::Foreign(follow)
+            }
+            None => {
+                let place = resolve(&again.settings, &again.path)?;
+                Source::Plain(Arc::new(plain(&place, again.spec.fixed, &again.settings)?))
+            }
+        };
+        Ok(Reader::of(source, 0, codec))
+    }
+
+    /// Verifies every block without changing a byte, also beside a living owner, and says what an open would do. Nothing is
+    /// asked of element size, codec and version. A path may also be a group's.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no store; `Damaged` if log or META do not verify; `Stale`, `Io`.
+    pub fn check(
+        &self,
+        path: impl AsRef<Path>,
+        progress: impl FnMut(u64, u64),
+    ) -> Result<CheckReport> {
+        super::check::check(path.as_ref(), &self.settings, progress)
     }
 
     pub(super) fn again(self, path: &Path) -> Result<Again> {

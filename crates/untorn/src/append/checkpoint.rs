@@ -45,13 +45,11 @@ impl Store {
 
     fn sync_columns(&mut self) -> Result<()> {
         for member in &mut self.members {
-            sync_data(&*member.data.files.file, SyncSite::AppendData)?;
+            member.data.sync(SyncSite::AppendData)?;
             sync_data(&*member.data.files.sums, SyncSite::AppendSums)?;
-            member.data.loose = false;
             if let Some(ends) = &mut member.ends {
-                sync_data(&*ends.files.file, SyncSite::AppendEnds)?;
+                ends.sync(SyncSite::AppendEnds)?;
                 sync_data(&*ends.files.sums, SyncSite::AppendSums)?;
-                ends.loose = false;
             }
         }
         Ok(())

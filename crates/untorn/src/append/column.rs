@@ -5,6 +5,8 @@
 //!   is nobody's, and may be written before its record.
 //! - K2 The files may lack, or have differently, what records since the last checkpoint say: those carry it, or it was synced
 //!   before them.
+//! - K3 After a cut the whole file is synced, not its bytes alone: those of a file that was cut and grew again need not bring its
+//!   length along.
 
 use std::ops::Range as Bytes;
 use std::sync::Arc;
@@ -12,7 +14,8 @@ use std::sync::Arc;
 use super::blocks::{BLOCK, HEADER, SUM, Seed, Tail, block_of, start_of, sum_at};
 use super::range::Range;
 use super::record::End;
-use crate::fs::File;
+use crate::commit::{sync_data, sync_file};
+use crate::fs::{File, SyncSite};
 use crate::{Error, ErrorKind, Result};
 
 /// The two files of a column.
@@ -129,11 +132,21 @@ pub(super) struct Column {
     pub(super) range: Arc<Range>,
     /// It has bytes that no sync covers and no record carries.
     pub(super) loose: bool,
+    /// It was cut, and no sync covers that yet: one of the bytes alone need not (K3).
+    pub(super) cut: bool,
 }
 
 impl Column {
     pub(super) const fn end(&self) -> End {
         End { end: self.tail.end, crc: self.tail.crc }
+    }
+
+    /// Makes its bytes durable. An error is final.
+    pub(super) fn sync(&mut self, site: SyncSite) -> Result<()> {
+        let sync = if self.cut { sync_file } else { sync_data };
+        sync(&*self.files.file, site)?;
+        (self.loose, self.cut) = (false, false);
+        Ok(())
     }
 
     /// Its tail if it ended at `keep`, from bytes that verify.

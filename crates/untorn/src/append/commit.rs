@@ -22,7 +22,6 @@ use super::range::Range;
 use super::record::{Change, Entry, Extend};
 use super::stats::Commit;
 use super::store::{END, Member, Store};
-use crate::commit::sync_data;
 use crate::fs::SyncSite;
 use crate::{Durability, Error, ErrorKind, Outcome, Result};
 
@@ -63,12 +62,6 @@ impl Part {
     /// It has bytes that no record carries.
     fn is_direct(&self) -> bool {
         self.inline < self.bytes().len()
-    }
-
-    fn column<'a>(&self, store: &'a Store) -> Result<&'a Column> {
-        let member = store.member(self.member)?;
-        let column = if self.is_ends { member.ends.as_ref() } else { Some(&member.data) };
-        column.ok_or_else(|| Error::new(ErrorKind::Precondition, "commit", &store.path, "no ends"))
     }
 
     fn extend(&self) -> Extend<'_> {
@@ -224,18 +217,14 @@ impl Store {
         syncs: &mut u32,
     ) -> Result<()> {
         for part in parts {
-            let files = &part.column(self)?.files;
+            let files = &self.column(part.member, part.is_ends)?.files;
             files.write_beyond(part.old, part.keep, part.bytes())?;
             files.write_sums_beyond(part.old, block_of(part.keep), &part.sums)?;
         }
         let direct: Vec<(usize, bool)> =
             parts.iter().filter(|p| p.is_direct()).map(|p| (p.member, p.is_ends)).collect();
         for (member, is_ends) in direct {
-            let member = self.member_mut(member)?;
-            let column = if is_ends { member.ends.as_mut() } else { Some(&mut member.data) };
-            if let Some(column) = column {
-                column.loose = true;
-            }
+            self.column_mut(member, is_ends)?.loose = true;
         }
         if durability == Durability::Synced { self.sync_loose(syncs) } else { Ok(()) }
     }
@@ -244,13 +233,12 @@ impl Store {
     pub(super) fn sync_loose(&mut self, syncs: &mut u32) -> Result<()> {
         for member in &mut self.members {
             for column in member.columns_mut().filter(|column| column.loose) {
-                if let Err(error) = sync_data(&*column.files.file, SyncSite::AppendAhead) {
+                if let Err(error) = column.sync(SyncSite::AppendAhead) {
                     let error = error.with_outcome(Outcome::Unchanged);
                     let first = Arc::new(error);
                     self.poison.set(Arc::clone(&first));
                     return Err(Error::share(&first));
                 }
-                column.loose = false;
                 *syncs = syncs.saturating_add(1);
             }
         }
@@ -258,27 +246,33 @@ impl Store {
     }
 
     fn write_record(&mut self, parts: &[Part], durability: Durability) -> Result<()> {
+        let entries = parts.iter().map(|part| Entry::Extend(part.extend())).collect();
+        let written = self.put_entries(entries, durability);
+        if let Err(error) = &written
+            && error.outcome() == Outcome::Unchanged
+        {
+            self.take_back(parts);
+        }
+        written
+    }
+
+    /// Appends the record of the next commit, with the note that was left for it.
+    pub(super) fn put_entries(
+        &mut self,
+        entries: Vec<Entry<'_>>,
+        durability: Durability,
+    ) -> Result<()> {
         let note = self.next_note.as_ref().unwrap_or(&self.note);
         let seq = self.seq.saturating_add(1);
         let loose = |member: &Member| member.columns().any(|column| column.loose);
         let vouches = !self.members.iter().any(loose);
-        let entries = parts.iter().map(|part| Entry::Extend(part.extend())).collect();
         let change = Change { vouches, seq, note, entries }.encode();
-        match self.put(&change, durability) {
-            Ok(()) => {
-                self.seq = seq;
-                if let Some(note) = self.next_note.take() {
-                    self.note = note;
-                }
-                Ok(())
-            }
-            Err(error) => {
-                if error.outcome() == Outcome::Unchanged {
-                    self.take_back(parts);
-                }
-                Err(error)
-            }
+        self.put(&change, durability)?;
+        self.seq = seq;
+        if let Some(note) = self.next_note.take() {
+            self.note = note;
         }
+        Ok(())
     }
 
     /// Appends a record. What fails with another outcome than `Unchanged` has poisoned the store.
@@ -306,9 +300,10 @@ impl Store {
     }
 
     /// Gives back the space of what was written ahead. If that fails it stays behind the end, where nobody looks.
-    fn take_back(&self, parts: &[Part]) {
+    fn take_back(&mut self, parts: &[Part]) {
         for part in parts {
-            if let Ok(column) = part.column(self) {
+            if let Ok(column) = self.column_mut(part.member, part.is_ends) {
+                column.cut = true;
                 drop(column.files.cut(part.old));
             }
         }
@@ -327,11 +322,12 @@ impl Store {
         let living = turn.living();
         copy_away(&parts, &living)?;
         for part in parts.iter().filter(|part| part.rewinds()) {
-            let files = &part.column(self)?.files;
-            files.write_below(part.old, part.keep, part.bytes())?;
-            files.write_sums_below(part.old, block_of(part.keep), &part.sums)?;
+            let column = self.column_mut(part.member, part.is_ends)?;
+            column.files.write_below(part.old, part.keep, part.bytes())?;
+            column.files.write_sums_below(part.old, block_of(part.keep), &part.sums)?;
             if part.tail.end < part.old {
-                files.cut(part.tail.end)?;
+                column.cut = true;
+                column.files.cut(part.tail.end)?;
             }
         }
         for part in parts.iter().filter(|part| part.rewinds() && !part.is_ends) {
@@ -347,7 +343,7 @@ impl Store {
     /// What readers see if the rewind cannot be finished: the elements that it keeps.
     fn rewound(&self, parts: &[Part]) -> Result<Published> {
         let members = self.members.iter().map(Member::shown).collect();
-        let mut next = Published { seq: self.seq, members, hold: Arc::clone(&self.claim) };
+        let mut next = Published { seq: self.seq, members, hold: Some(Arc::clone(&self.claim)) };
         for part in parts.iter().filter(|part| part.rewinds() && !part.is_ends) {
             let keep = self.member(part.member)?.pending.keep;
             if let Some(view) = next.members.get_mut(part.member) {
@@ -364,14 +360,13 @@ impl Store {
         for part in parts {
             let (keep, tail, nth, is_ends) = (part.keep, part.tail, part.member, part.is_ends);
             drop(part);
-            let member = self.member_mut(nth)?;
-            let column = if is_ends { member.ends.as_mut() } else { Some(&mut member.data) };
-            let Some(column) = column else { continue };
+            let column = self.column_mut(nth, is_ends)?;
             let shown = living.iter().any(|state| shows(state, nth, &column.range));
             if (shown && keep < column.tail.end) || tail.end > column.range.capacity() {
                 column.range = Arc::new(column.range.successor(keep, tail.end)?);
             }
-            column.range.trust(keep..tail.end);
+            // Its beginning was compared when the tail was made of it.
+            column.range.trust(start_of(block_of(keep))..tail.end);
             column.tail = tail;
             members.push(nth);
         }

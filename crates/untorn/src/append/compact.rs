@@ -13,10 +13,10 @@ use super::column::{Column, Files};
 use super::meta::{ENDS, ENDS_SUMS, SUMS};
 use super::open::take_name;
 use super::range::{Range, Through};
-use super::record::{Change, End, Entry, MemberState};
+use super::record::{End, Entry, MemberState};
 use super::stats::PruneReport;
 use super::store::{END, Member, Store};
-use crate::commit::{self, sync_data, sync_dir};
+use crate::commit::{self, sync_dir, sync_file};
 use crate::fs::{How, SyncSite};
 use crate::{Durability, Error, ErrorKind, Outcome, Result};
 
@@ -81,8 +81,9 @@ impl Store {
         self.check("prune")?;
         self.nothing_pending("prune")?;
         self.drop_prepared(nth);
-        let member = self.member(nth)?;
-        check_dead(member, dead)?;
+        check_dead(self.member(nth)?, dead)?;
+        // An open after a close in order sweeps nothing (S2).
+        self.begin_use()?;
         let mut next = self.empty_successor(nth)?;
         let written = self.copy(nth, &mut next, dead);
         let done = written.and_then(|()| self.sync_successor(&next));
@@ -135,10 +136,7 @@ impl Store {
         // All that is older goes with the old files: what was not synced is vouched for by the new ones.
         let mut syncs = 0;
         self.sync_loose(&mut syncs)?;
-        let seq = self.seq.saturating_add(1);
-        let change = Change { vouches: true, seq, note: &self.note, entries }.encode();
-        self.put(&change, Durability::Synced)?;
-        self.seq = seq;
+        self.put_entries(entries, Durability::Synced)?;
         if let Err(error) = self.go_over(&ready) {
             return Err(self.poison_by(error.with_outcome(Outcome::Applied)));
         }
@@ -244,8 +242,8 @@ impl Store {
 
     fn sync_successor(&self, next: &Prepared) -> Result<()> {
         for files in std::iter::once(&next.data).chain(next.ends.as_ref().map(|(files, _)| files)) {
-            commit::sync_file(&*files.file, SyncSite::AppendNext)?;
-            sync_data(&*files.sums, SyncSite::AppendNext)?;
+            sync_file(&*files.file, SyncSite::AppendNext)?;
+            sync_file(&*files.sums, SyncSite::AppendNext)?;
         }
         sync_dir(&*self.home, SyncSite::AppendNextDir)
     }
@@ -272,7 +270,7 @@ impl Store {
         Ok(())
     }
 
-    fn drop_prepared(&mut self, nth: usize) {
+    pub(super) fn drop_prepared(&mut self, nth: usize) {
         let prepared = self.members.get_mut(nth).and_then(|member| member.prepared.take());
         if let Some(prepared) = prepared {
             self.unlink_successor(nth, prepared.generation);
@@ -309,12 +307,8 @@ impl Store {
         self.begin_use()?;
         let mut syncs = 0;
         self.sync_loose(&mut syncs)?;
-        let seq = self.seq.saturating_add(1);
         let member = u16::try_from(nth).unwrap_or(u16::MAX);
-        let entries = vec![Entry::Head { member, first, first_byte }];
-        let change = Change { vouches: true, seq, note: &self.note, entries }.encode();
-        self.put(&change, Durability::Synced)?;
-        self.seq = seq;
+        self.put_entries(vec![Entry::Head { member, first, first_byte }], Durability::Synced)?;
         let member = self.member_mut(nth)?;
         (member.first, member.first_byte, member.head_to_punch) = (first, first_byte, true);
         let next = self.published();
@@ -343,7 +337,7 @@ fn column(
     };
     let range = Range::new(through, tail.end)?;
     range.trust(start_of(block_of(tail.end))..tail.end);
-    Ok(Column { files, tail, range: Arc::new(range), loose: false })
+    Ok(Column { files, tail, range: Arc::new(range), loose: false, cut: false })
 }
 
 fn check_dead(member: &Member, dead: &[u64]) -> Result<()> {

@@ -783,6 +783,7 @@ impl Store {
     /// not write its tail again.
     pub(super) fn close(&mut self) -> Result<()> {
         self.members.iter_mut().for_each(Member::discard);
+        (0..self.members.len()).for_each(|nth| self.drop_prepared(nth));
         if self.in_use {
             self.checkpoint(true)?;
         }

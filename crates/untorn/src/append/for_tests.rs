@@ -101,7 +101,7 @@ impl World {
 
     #[expect(clippy::unused_self, reason = "a state is one of this world")]
     pub(super) fn state(&self, seq: u64, view: &View, hold: &Arc<Claim>) -> Published {
-        Published { seq, members: Box::new([view.clone()]), hold: Arc::clone(hold) }
+        Published { seq, members: Box::new([view.clone()]), hold: Some(Arc::clone(hold)) }
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::file::{AppendOnlyFile, Savepoint};
+use super::follow::Follow;
 use super::open::{GROUP, home_of};
 use super::options::{OnForeign, ProtocolVersion, Verify};
 use super::publish::Published;
@@ -155,6 +156,20 @@ impl GroupOptions {
         let settings = self.settings.clone();
         let store = Store::open(&home, self.home, specs, settings)?;
         Ok(AppendGroup { store })
+    }
+
+    /// A reader of the group, also while its owner writes, and after his death; as [`OpenOptions::open_read_only`](super::OpenOptions::open_read_only). Which files it has
+    /// is read from its home: none need be named.
+    ///
+    /// # Errors
+    /// `NotFound`; `Damaged`, `Stale`, `NotOurs`, `NewerFormat`, `Io`.
+    pub fn open_read_only(self) -> Result<GroupReader> {
+        let Some(follow) = Follow::open(&self.home, &self.settings)? else {
+            let what = "there is no such group";
+            return Err(Error::new(ErrorKind::NotFound, "open group", &self.home, what));
+        };
+        follow.look()?;
+        Ok(GroupReader { follow })
     }
 
     pub(super) fn check(&self) -> Result<(Place, Vec<MemberSpec>)> {
@@ -393,6 +408,32 @@ impl fmt::Debug for AppendGroup {
             .field("path", &self.store.path)
             .field("seq", &self.store.seq)
             .finish_non_exhaustive()
+    }
+}
+
+/// Reads a group of another process. See [`GroupOptions::open_read_only`].
+#[derive(Clone, Debug)]
+pub struct GroupReader {
+    follow: Arc<Follow>,
+}
+
+impl GroupReader {
+    /// The last commit, of all files.
+    ///
+    /// # Errors
+    /// `Stale` if the owner changes the group all the time; `Damaged`, `Io`.
+    pub fn snapshot(&self) -> Result<GroupSnapshot> {
+        let names = self.names().map(str::to_owned).collect();
+        Ok(GroupSnapshot {
+            state: self.follow.look()?,
+            names,
+            path: self.follow.path().to_path_buf(),
+        })
+    }
+
+    /// The names of its files.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.follow.meta().members.iter().map(|member| member.name.as_str())
     }
 }
 

@@ -4,7 +4,7 @@
 //! - O1 What records since the last checkpoint carry is written again, and never compared first.
 //! - O2 What nothing vouches for, direct bytes of buffered commits, counts as far as its sums hold; it is written again, too.
 //! - O3 All that is synced, and written down by a checkpoint, before the open returns. After a close in order nothing is
-//!   written at all.
+//!   written at all; what a power cut brought back of removed files is removed.
 //! - O4 Nothing that was acknowledged is cut unless the options say so; what is cut was copied first.
 
 use std::ffi::OsStr;
@@ -92,12 +92,18 @@ impl Store {
         let mut members = Vec::new();
         let mode = read_mode(&settings, &*dir)?;
         for ((spec, place), found) in specs.iter().zip(&places).zip(found) {
-            members.push(found.member(spec.clone(), place.clone(), mode, &settings)?);
+            members.push(found.member(
+                spec.clone(),
+                place.clone(),
+                mode,
+                &settings,
+                report.clean,
+            )?);
         }
         let views = members.iter().map(|member| member.view.clone()).collect();
         let claim = Arc::new(claim);
         let (seq, note) = (replay.now.seq, replay.now.note.clone());
-        let first = Published { seq, members: views, hold: Arc::clone(&claim) };
+        let first = Published { seq, members: views, hold: Some(Arc::clone(&claim)) };
         let mut store = Self {
             path,
             home: dir,
@@ -118,8 +124,8 @@ impl Store {
         };
         if !store.report.clean {
             store.checkpoint(false)?;
-            store.sweep_files()?;
         }
+        store.sweep_files()?;
         store.report.elapsed = fs.monotonic().saturating_sub(started);
         Ok(store)
     }
@@ -132,7 +138,7 @@ impl Store {
             let Some((member, generation)) = name.to_str().and_then(parse_name) else { continue };
             let current = self.members.get(member).is_some_and(|m| m.generation == generation);
             if !current {
-                // Not synced: what comes back is swept by the next open that recovers.
+                // Not synced: what comes back is swept by the next open.
                 commit::unlink(&*self.home, &name)?;
             }
         }
@@ -175,7 +181,7 @@ fn open_home(
 }
 
 /// A file of a group is opened through the group.
-fn refuse_member(home: &dyn Dir, path: &Path) -> Result<()> {
+pub(super) fn refuse_member(home: &dyn Dir, path: &Path) -> Result<()> {
     let group = match home.open(OsStr::new(GROUP), How::Read) {
         Ok(file) => file,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
@@ -256,7 +262,7 @@ pub(super) fn load_meta(home: &dyn Dir) -> Result<Option<Meta>> {
 }
 
 /// Refuses a store of something else.
-fn expect(meta: &Meta, path: &Path, specs: &[MemberSpec]) -> Result<()> {
+pub(super) fn expect(meta: &Meta, path: &Path, specs: &[MemberSpec]) -> Result<()> {
     let refuse = |what: String| Err(Error::new(ErrorKind::Precondition, "open", path, what));
     if meta.members.len() != specs.len() {
         let (has, wants) = (meta.members.len(), specs.len());
@@ -318,6 +324,7 @@ impl Laid {
         place: Place,
         mode: ReadMode,
         settings: &Settings,
+        clean: bool,
     ) -> Result<Member> {
         let state = self.state;
         let column = |files: Files, end: End, seed: Seed| {
@@ -336,7 +343,13 @@ impl Laid {
             // The last block's sum was compared by the open, or computed.
             range.trust(start_of(block_of(end.end))..end.end);
             let tail = Tail { seed, end: end.end, crc: end.crc };
-            Ok::<_, Error>(Column { files, tail, range: Arc::new(range), loose: false })
+            Ok::<_, Error>(Column {
+                files,
+                tail,
+                range: Arc::new(range),
+                loose: false,
+                cut: !clean,
+            })
         };
         let data = column(self.data, state.data, self.seeds.0)?;
         // Of whole blocks before the first element nobody is shown a byte.

@@ -46,9 +46,9 @@ pub(super) struct View {
 pub(super) struct Published {
     pub(super) seq: u64,
     pub(super) members: Box<[View]>,
-    /// Nobody else changes the files as long as someone reads them.
+    /// Nobody else changes the files as long as someone reads them; a reader in another process has no say in that.
     #[expect(dead_code, reason = "held for its lock")]
-    pub(super) hold: Arc<Claim>,
+    pub(super) hold: Option<Arc<Claim>>,
 }
 
 /// Where the writer publishes and readers look.

@@ -4,6 +4,7 @@ use std::fmt::{Debug, Formatter};
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use super::follow::Follow;
 use super::publish::{Published, Shared, View};
 use super::{Snapshot, Tail};
 use crate::codec::Raw;
@@ -25,25 +26,42 @@ pub struct Reader<T, C = Raw> {
 pub(super) enum Source {
     /// From the writer, in the same process.
     Local(Arc<Shared>),
+    /// From the log of a writer in another process, or of one that is gone.
+    Foreign(Arc<Follow>),
+    /// A file that has no store.
+    Plain(Arc<Published>),
 }
 
 impl Source {
-    pub(super) fn visible(&self) -> Arc<Published> {
+    pub(super) fn visible(&self) -> Result<Arc<Published>> {
         match self {
-            Self::Local(shared) => shared.visible(),
+            Self::Local(shared) => Ok(shared.visible()),
+            Self::Foreign(follow) => follow.look(),
+            Self::Plain(state) => Ok(Arc::clone(state)),
         }
     }
 
-    pub(super) fn durable(&self) -> Arc<Published> {
+    pub(super) fn durable(&self) -> Result<Arc<Published>> {
         match self {
-            Self::Local(shared) => shared.durable(),
+            Self::Local(shared) => Ok(shared.durable()),
+            other => other.visible(),
         }
     }
 
     /// Hands the last state to `f`; the state is not kept.
-    pub(super) fn with<R>(&self, f: impl FnOnce(&Published) -> R) -> R {
+    pub(super) fn with<R>(&self, f: impl FnOnce(&Published) -> R) -> Result<R> {
         match self {
-            Self::Local(shared) => shared.with(f),
+            Self::Local(shared) => Ok(shared.with(f)),
+            other => Ok(f(&*other.visible()?)),
+        }
+    }
+
+    /// The smallest number of elements that a rewind kept after the commit `seq`.
+    pub(super) fn rewinds_since(&self, seq: u64, member: usize) -> Option<u64> {
+        match self {
+            Self::Local(shared) => shared.rewinds_since(seq, member),
+            Self::Foreign(follow) => follow.rewinds_since(seq, member),
+            Self::Plain(_) => None,
         }
     }
 }
@@ -59,17 +77,18 @@ impl<T, C> Reader<T, C> {
     /// It may be lost by a power cut if the writer wrote without a sync.
     ///
     /// # Errors
-    /// None yet of a reader in the writer's process.
+    /// None of a reader in the writer's process. In another one: `Stale` if the owner changes the store all the time; `NotFound`, `Damaged`, `Io`.
     pub fn snapshot(&self) -> Result<Snapshot<T, C>> {
-        self.snapshot_of(self.source.visible())
+        self.snapshot_of(self.source.visible()?)
     }
 
-    /// The last state that a power cut leaves.
+    /// The last state that a power cut leaves. In another process than the writer's it is that of [`snapshot`](Self::snapshot): what is
+    /// synced there is not known here.
     ///
     /// # Errors
     /// As [`snapshot`](Self::snapshot).
     pub fn durable_snapshot(&self) -> Result<Snapshot<T, C>> {
-        self.snapshot_of(self.source.durable())
+        self.snapshot_of(self.source.durable()?)
     }
 
     fn snapshot_of(&self, state: Arc<Published>) -> Result<Snapshot<T, C>> {
@@ -113,7 +132,8 @@ impl<T, C> Reader<T, C> {
 
     /// How many elements a power cut leaves.
     pub fn durable_len(&self) -> u64 {
-        self.source.durable().members.get(self.member).map_or(0, |view| view.len)
+        let len = |state: Arc<Published>| state.members.get(self.member).map(|view| view.len);
+        self.source.durable().ok().and_then(len).unwrap_or(0)
     }
 
     /// Follows the durable elements from the position `from` on, also through rewinds. Of elements below `from` it is taken that
@@ -124,7 +144,7 @@ impl<T, C> Reader<T, C> {
 
     fn view<R>(&self, f: impl FnOnce(&View) -> R) -> Result<R> {
         self.source
-            .with(|state| state.members.get(self.member).map(f))
+            .with(|state| state.members.get(self.member).map(f))?
             .ok_or_else(|| no_member(self.member))
     }
 }

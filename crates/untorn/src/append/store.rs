@@ -3,7 +3,8 @@
 //! # Invariants
 //! - S1 What is committed is what the log says. A data file's bytes up to the end that the last commit names are its
 //!   elements; what lies behind is nobody's.
-//! - S2 While the log's last record is not a close, what lies behind the end of a file is ours: it was written ahead.
+//! - S2 While the log's last record is not a close, what lies behind the end of a file is ours, written ahead, and so are files of
+//!   generations that nobody went over to.
 //! - S3 What fails before the record leaves everything as it was; what fails after it is done by the next open. Then this handle
 //!   is poisoned.
 
@@ -167,7 +168,7 @@ impl Store {
     /// What readers are shown from now on.
     pub(super) fn published(&mut self) -> Published {
         let members = self.members.iter_mut().map(Member::show).collect();
-        Published { seq: self.seq, members, hold: Arc::clone(&self.claim) }
+        Published { seq: self.seq, members, hold: Some(Arc::clone(&self.claim)) }
     }
 
     /// What is pending forbids it.
@@ -200,6 +201,23 @@ impl Store {
 
     pub(super) fn member(&self, nth: usize) -> Result<&Member> {
         self.members.get(nth).ok_or_else(|| no_member(&self.path))
+    }
+
+    /// The data of a member, or its ends.
+    pub(super) fn column(&self, nth: usize, ends: bool) -> Result<&Column> {
+        let member = self.member(nth)?;
+        let column = if ends { member.ends.as_ref() } else { Some(&member.data) };
+        column.ok_or_else(|| no_member(&self.path))
+    }
+
+    /// As [`column`](Self::column).
+    pub(super) fn column_mut(&mut self, nth: usize, ends: bool) -> Result<&mut Column> {
+        let member = self.members.get_mut(nth);
+        let column = member.and_then(|member| match ends {
+            true => member.ends.as_mut(),
+            false => Some(&mut member.data),
+        });
+        column.ok_or_else(|| no_member(&self.path))
     }
 
     pub(super) fn member_mut(&mut self, nth: usize) -> Result<&mut Member> {

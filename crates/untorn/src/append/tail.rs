@@ -45,7 +45,8 @@ pub enum TailEvent {
 
 impl<T, C> Tail<T, C> {
     pub(super) fn new(reader: Reader<T, C>, source: Source, member: usize, from: u64) -> Self {
-        let seq = source.durable().seq;
+        // What cannot be seen now is told of as new, later.
+        let seq = source.durable().map_or(0, |state| state.seq);
         Self { reader, source, member, next: from, seq }
     }
 
@@ -68,7 +69,7 @@ impl<T, C> Tail<T, C> {
             Source::Local(shared) => {
                 // Before the look, so that nothing comes after the last look.
                 let closed = shared.is_closed();
-                if let Some(event) = self.look() {
+                if let Some(event) = self.look()? {
                     return Ok(Some(event));
                 }
                 if closed {
@@ -76,30 +77,44 @@ impl<T, C> Tail<T, C> {
                     return Err(Error::of_caller(ErrorKind::Closed, "follow", why));
                 }
                 shared.wait_past(self.seq, timeout);
-                Ok(self.look())
+                self.look()
             }
+            Source::Foreign(_) | Source::Plain(_) => self.poll(timeout),
         }
     }
 
-    fn look(&mut self) -> Option<TailEvent> {
-        let state = self.source.durable();
-        let view = state.members.get(self.member)?;
-        let rewound = match &self.source {
-            Source::Local(shared) => shared.rewinds_since(self.seq, self.member),
-        };
+    /// Nobody rings in another process: looks again and again.
+    fn poll(&mut self, timeout: Duration) -> Result<Option<TailEvent>> {
+        const PAUSE: Duration = Duration::from_millis(20);
+        let mut left = timeout;
+        loop {
+            let event = self.look()?;
+            if event.is_some() || left.is_zero() {
+                return Ok(event);
+            }
+            let pause = PAUSE.min(left);
+            std::thread::sleep(pause);
+            left = left.saturating_sub(pause);
+        }
+    }
+
+    fn look(&mut self) -> Result<Option<TailEvent>> {
+        let state = self.source.durable()?;
+        let Some(view) = state.members.get(self.member) else { return Ok(None) };
+        let rewound = self.source.rewinds_since(self.seq, self.member);
         self.seq = state.seq;
         // What is there no longer was rewound, also before the subscription.
         let to = rewound.unwrap_or(u64::MAX).min(view.len);
         if to < self.next {
             self.next = to;
-            return Some(TailEvent::Rewound { to });
+            return Ok(Some(TailEvent::Rewound { to }));
         }
         let start = self.next.max(view.first);
         if start < view.len {
             self.next = view.len;
-            return Some(TailEvent::Elements(start..view.len));
+            return Ok(Some(TailEvent::Elements(start..view.len)));
         }
-        None
+        Ok(None)
     }
 }
 

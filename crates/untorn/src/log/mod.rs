@@ -85,8 +85,8 @@ pub use reader::{LogReader, SegmentInfo, VerifyReport};
 pub use salvage::{Hole, SalvageReport};
 pub use scan::{Pin, Rec, Scan};
 pub(crate) use serve::{Peek, frame_stands_at, peek};
-pub(crate) use state::read_state;
 pub use state::{Piece, State};
+pub(crate) use state::{piece_of, read_state};
 pub use stats::{Hist, LogStats};
 pub use ticket::Ticket;
 

@@ -45,6 +45,15 @@ pub(crate) fn read_state(
     replay(log.path(), log.first_seq(), |from| log.read(from, Upto::Written), each).map(drop)
 }
 
+/// What a record of a state's log is; `None` if it is not one.
+pub(crate) fn piece_of(record: &[u8]) -> Option<Piece<'_>> {
+    match record.split_first()? {
+        (&FULL, bytes) => Some(Piece::Full(bytes)),
+        (&CHANGE, bytes) => Some(Piece::Change(bytes)),
+        _ => None,
+    }
+}
+
 fn replay(
     path: &Path,
     first: u64,
@@ -61,16 +70,17 @@ fn replay(
     let mut size = Size::default();
     let mut scan = read(from)?;
     while let Some(record) = scan.next()? {
-        match record.bytes.split_first() {
-            Some((&FULL, bytes)) => {
-                size = Size { full: bytes.len() as u64, changes: 0 };
-                each(Piece::Full(bytes))?;
+        match piece_of(record.bytes) {
+            Some(piece) => {
+                match piece {
+                    Piece::Full(bytes) => size = Size { full: bytes.len() as u64, changes: 0 },
+                    Piece::Change(bytes) => {
+                        size.changes = size.changes.saturating_add(bytes.len() as u64);
+                    }
+                }
+                each(piece)?;
             }
-            Some((&CHANGE, bytes)) => {
-                size.changes = size.changes.saturating_add(bytes.len() as u64);
-                each(Piece::Change(bytes))?;
-            }
-            _ => {
+            None => {
                 let what =
                     "a record is neither a full state nor a change; it is not a log of a state";
                 let error = Error::new(ErrorKind::Damaged, "open state", path, what);

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::shape::{Entry, Promises, candidates};
 use super::{Part, Task};
 use crate::append::{
-    AppendGroup, AppendOnlyFile, Commit, FileSpec, GroupSnapshot, OpenOptions, Snapshot,
+    AppendGroup, AppendOnlyFile, Commit, FileSpec, GroupOptions, GroupSnapshot, OpenOptions,
+    Snapshot,
 };
 use crate::fs::{Fs, How};
 use crate::sim::{After, Explorer, Fail, FaultKind, Report, Run, Violation};
@@ -98,31 +99,53 @@ struct How2 {
     checkpoint_bytes: u64,
 }
 
-impl Store {
-    fn open(fs: Arc<dyn Fs>, how: How2) -> crate::Result<Self> {
-        let inline = 2 * SIZE;
-        if how.shape != Shape::Group {
-            let options = OpenOptions::<Vec<u8>>::new();
-            let fixed = how.shape == Shape::Fixed;
-            let options = if fixed { options.fixed(SIZE as u32) } else { options.variable() };
-            let options = options
-                .inline_limit(inline)
-                .checkpoint_bytes(how.checkpoint_bytes)
-                .log_segment_bytes(8192)
-                .fs(fs);
-            return Ok(Self::File(Box::new(options.open(path(0))?)));
-        }
+impl How2 {
+    fn file(self, fs: Arc<dyn Fs>) -> OpenOptions<Vec<u8>> {
+        let options = OpenOptions::new();
+        let fixed = self.shape == Shape::Fixed;
+        let options = if fixed { options.fixed(SIZE as u32) } else { options.variable() };
+        options
+            .inline_limit(2 * SIZE)
+            .checkpoint_bytes(self.checkpoint_bytes)
+            .log_segment_bytes(8192)
+            .fs(fs)
+    }
+
+    fn group(self, fs: Arc<dyn Fs>) -> GroupOptions {
         let mut options = AppendGroup::options(format!("{DIR}/group"));
-        for (nth, fixed) in how.shape.members().iter().enumerate() {
+        for (nth, fixed) in self.shape.members().iter().enumerate() {
             let spec = if *fixed { FileSpec::fixed(SIZE as u32) } else { FileSpec::variable() };
             options = options.file(["a", "b", "c"][nth], path(nth), spec);
         }
-        let options = options
-            .inline_limit(inline)
-            .checkpoint_bytes(how.checkpoint_bytes)
+        options
+            .inline_limit(2 * SIZE)
+            .checkpoint_bytes(self.checkpoint_bytes)
             .log_segment_bytes(8192)
-            .fs(fs);
-        Ok(Self::Group(Box::new(options.open()?)))
+            .fs(fs)
+    }
+
+    /// What is seen without a lock and without healing; `None` if there is no store yet.
+    fn look(self, fs: Arc<dyn Fs>) -> crate::Result<Option<Held>> {
+        let seen = if self.shape == Shape::Group {
+            self.group(fs).open_read_only().and_then(|group| group.snapshot()).map(Held::Group)
+        } else {
+            self.file(fs).open_read_only(path(0)).and_then(|file| file.snapshot()).map(Held::File)
+        };
+        match seen {
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            // The data file alone says nothing of where its elements end.
+            Err(e) if e.kind() == ErrorKind::Precondition => Ok(None),
+            seen => seen.map(Some),
+        }
+    }
+}
+
+impl Store {
+    fn open(fs: Arc<dyn Fs>, how: How2) -> crate::Result<Self> {
+        if how.shape == Shape::Group {
+            return Ok(Self::Group(Box::new(how.group(fs).open()?)));
+        }
+        Ok(Self::File(Box::new(how.file(fs).open(path(0))?)))
     }
 
     fn append(&mut self, member: usize, bytes: &[u8]) -> crate::Result<u64> {
@@ -426,6 +449,17 @@ fn check(after: &After<Ledger>, how: How2) -> Result<(), Fail> {
     let (mut states, or_nothing) = candidates(after);
     if or_nothing {
         states.push(Arc::new(Disk::of(how.shape)));
+    }
+    if let Some(seen) = how.look(after.fs())? {
+        let mut fits = false;
+        for state in &states {
+            fits |= seen.shows(state, how.shape)?;
+        }
+        if !fits {
+            return Err("a reader without a lock sees what nobody wrote".into());
+        }
+    } else if !states.iter().any(|state| **state == Disk::of(how.shape)) {
+        return Err("a reader without a lock sees no store".into());
     }
     let mut store = Store::open(after.fs(), how)?;
     let seen = store.hold()?;

@@ -4,7 +4,12 @@
 mod aio;
 #[cfg(test)]
 mod alloc;
+#[cfg(test)]
 mod append;
+#[cfg(test)]
+mod append_failures;
+#[cfg(test)]
+mod append_model;
 #[cfg(test)]
 mod chunked_failures;
 #[cfg(test)]
