@@ -221,6 +221,28 @@ mod tests {
     }
 
     #[test]
+    fn what_others_hold_stays_as_it_is() {
+        let mut held = Held::Own(Pending::none(10, 3));
+        put(held.own(), b"abc");
+        let copy = held.copied();
+        let address = held.bytes.as_ptr();
+        let shared = held.share();
+        assert_eq!((shared.bytes.as_ptr(), &shared), (address, &copy));
+        assert!(Arc::ptr_eq(&shared, &held.copied()));
+        put(held.own(), b"def");
+        assert_eq!((held.added(), shared.added(), &*copy == &*shared), (2, 1, true));
+        // Nobody else has it any more: it is not copied.
+        let address = held.bytes.as_ptr();
+        drop(held.share());
+        assert_eq!(held.own().bytes.as_ptr(), address);
+        let shared = held.share();
+        held.clear(12);
+        assert_eq!((held.len(), shared.len()), (12, 12));
+        assert!(held.is_none(12) && !shared.is_none(12));
+        assert_eq!((put(held.own(), b"ghi"), held.fixed), (12, 3));
+    }
+
+    #[test]
     fn an_empty_element_is_one() {
         let mut pending = Pending::none(0, 0);
         assert_eq!(

@@ -127,8 +127,7 @@ impl Range {
         let next = Self::new(self.through.clone(), end)?;
         let blocks = block_of(keep);
         for (word, (old, new)) in (0_u64..).zip(self.seen.iter().zip(&next.seen)) {
-            let below = blocks.saturating_sub(word.saturating_mul(64)).min(64);
-            let mask = 1_u64.checked_shl(to_u32(below)).map_or(u64::MAX, |bit| bit.wrapping_sub(1));
+            let mask = below(blocks.saturating_sub(start_of_word(word)));
             new.fetch_or(old.load(Acquire) & mask, AcqRel);
         }
         next.raise();
@@ -285,9 +284,9 @@ impl Range {
         let mut block = blocks.start;
         while block < blocks.end {
             // Those of one word at once.
-            let next = block.saturating_add(64 - block % 64).min(blocks.end);
-            let ones = u64::MAX >> (64 - next.saturating_sub(block).min(64));
-            self.set(block / 64, ones << (block % 64));
+            let next = start_of_word(block / 64).saturating_add(64).min(blocks.end);
+            let ones = below(next.saturating_sub(start_of_word(block / 64)));
+            self.set(block / 64, ones & !below(block % 64));
             block = next;
         }
         self.raise();
@@ -556,8 +555,15 @@ fn blocks_up(bytes: u64) -> u64 {
     bytes.checked_next_multiple_of(BLOCK).unwrap_or(u64::MAX)
 }
 
-fn to_u32(number: u64) -> u32 {
-    u32::try_from(number).unwrap_or(u32::MAX)
+/// The first block of a word of bits.
+const fn start_of_word(word: u64) -> u64 {
+    word.saturating_mul(64)
+}
+
+/// The bits below this one.
+fn below(bit: u64) -> u64 {
+    let bit = u32::try_from(bit).ok().and_then(|bit| 1_u64.checked_shl(bit));
+    bit.map_or(u64::MAX, |bit| bit.wrapping_sub(1))
 }
 
 /// The blocks that bytes lie in.
@@ -777,6 +783,46 @@ mod tests {
         for block in 0..200_u64 {
             let seen = next.get(block * 16_384..block * 16_384 + 1).is_some();
             assert_eq!(seen, block < 130, "{block}");
+        }
+    }
+
+    /// In whatever order blocks are seen, and by how many: when all were, the quick way is open to the last of them, and before
+    /// only to the first that was not.
+    #[test]
+    fn the_front_is_clear_as_far_as_all_blocks_were_seen() {
+        const BLOCKS: u64 = 200;
+        let world = real("map", ReadMode::Map);
+        let bytes = noise(14, BLOCKS as usize * 16_384);
+        let column = world.column("column", 64, &bytes);
+        let open_to = |range: &Range| {
+            (0..BLOCKS).take_while(|block| range.lent(block * 16_384, 16_384).is_some()).count()
+        };
+        let range = column.range();
+        for (seen, open) in [(1..2, 0), (0..1, 2), (64..130, 2), (3..64, 2), (2..3, 130)] {
+            copied(&range, seen.start * 16_384..seen.end * 16_384).unwrap();
+            assert_eq!(open_to(&range), open);
+        }
+        assert_eq!(range.lent(0, 130 * 16_384).unwrap(), &bytes[..130 * 16_384]);
+        assert!(range.lent(0, 130 * 16_384 + 1).is_none() && range.lent(u64::MAX, 2).is_none());
+        range.trust(140 * 16_384..200 * 16_384);
+        range.trust(130 * 16_384..140 * 16_384);
+        assert_eq!(open_to(&range), 200);
+        assert_eq!(open_to(&range.successor(70 * 16_384 + 5, 200 * 16_384).unwrap()), 70);
+        let through = Through { verify: Verify::Never, ..column.through() };
+        assert_eq!(open_to(&Range::new(through, BLOCKS * 16_384).unwrap()), 200);
+        for _ in 0..20 {
+            let range = &column.range();
+            std::thread::scope(|scope| {
+                for reader in 0..2 {
+                    scope.spawn(move || {
+                        for n in 0..BLOCKS / 2 {
+                            let block = (n * 2 * 67 + reader * 67) % BLOCKS;
+                            range.compare(block * 16_384..block * 16_384 + 1).unwrap();
+                        }
+                    });
+                }
+            });
+            assert_eq!(open_to(range), 200);
         }
     }
 

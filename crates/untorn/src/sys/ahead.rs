@@ -239,6 +239,25 @@ mod tests {
         ahead.will_need(page_size() + 1, usize::MAX);
     }
 
+    #[test]
+    fn what_is_lent_is_clear_and_in_the_map() {
+        let bytes: Vec<u8> = (0..=250).cycle().take(2 * page_size()).collect();
+        let file = file_of(&bytes);
+        let ahead = Ahead::new(file.as_fd(), 2 * page_size()).unwrap().from(64);
+        assert_eq!((ahead.lent(0, 1), ahead.lent(0, 0).unwrap().len()), (None, 0));
+        ahead.clear_to(10);
+        ahead.clear_to(5);
+        assert_eq!((ahead.is_clear_to(), ahead.lent(3, 7).unwrap()), (10, &bytes[67..74]));
+        assert!(ahead.lent(3, 8).is_none() && ahead.lent(usize::MAX, 2).is_none());
+        ahead.clear_to(usize::MAX);
+        let last = 2 * page_size() - 65;
+        assert_eq!(ahead.lent(last, 1).unwrap(), &bytes[last + 64..]);
+        assert!(ahead.lent(last, 2).is_none() && ahead.lent(1, usize::MAX).is_none());
+        let nothing = Ahead::new(file.as_fd(), 0).unwrap().from(64);
+        nothing.clear_to(1);
+        assert!(nothing.lent(0, 1).is_none());
+    }
+
     #[cfg(any(target_os = "linux", target_os = "android"))]
     #[test]
     fn what_is_frozen_stays_when_the_file_is_overwritten_and_cut() {
