@@ -131,13 +131,15 @@ impl Store {
         Ok(self.stands(0, syncs))
     }
 
-    /// What each column gets. Reads, and changes nothing.
-    fn plan(&self) -> Result<Vec<Part>> {
+    /// What each column gets. Changes nothing.
+    fn plan(&mut self) -> Result<Vec<Part>> {
+        let members = self.members.iter_mut().enumerate().filter(|(_, m)| m.has_pending());
+        let shared: Vec<_> = members.map(|(nth, member)| (nth, member.pending.share())).collect();
         let mut parts = Vec::new();
-        for (nth, member) in self.members.iter().enumerate().filter(|(_, m)| m.has_pending()) {
-            let pending = &member.pending;
+        for (nth, pending) in shared {
+            let member = self.member(nth)?;
             let keep = member.start_of(pending.keep)?;
-            let data = Bytes::Data(Arc::clone(pending));
+            let data = Bytes::Data(Arc::clone(&pending));
             parts.push(self.part(nth, &member.data, keep, data)?);
             if let Some(ends) = &member.ends {
                 let mut bytes = Vec::with_capacity(pending.ends().len().saturating_mul(8));

@@ -5,6 +5,7 @@
 //! - M2 Blocks are verified while they are copied: damage is found, and not copied under a new sum.
 //! - M3 Old states keep reading from the old files, which nobody changes any more.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::begin::{Site, file_name};
@@ -210,25 +211,33 @@ impl Store {
         let mut dead = dead.iter().copied().peekable();
         let mut at = next.covers;
         let mut new_end = data.tail.end;
+        let (mut tell_at, dropped_before) = (0, next.report.dropped);
         let whole = member.data.tail.end;
         while at < len {
             if dead.next_if_eq(&at).is_some() {
                 source.skip(at)?;
                 next.report.dropped = next.report.dropped.saturating_add(1);
-            } else {
+                at = at.saturating_add(1);
+            } else if let Some(ends) = &mut ends {
                 let bytes = source.take(at)?;
                 data.put(bytes)?;
                 new_end = new_end.saturating_add(bytes.len() as u64);
-                if let Some(ends) = &mut ends {
-                    ends.put(&new_end.to_le_bytes())?;
-                }
-                next.report.kept = next.report.kept.saturating_add(1);
+                ends.put(&new_end.to_le_bytes())?;
+                at = at.saturating_add(1);
+            } else {
+                // All up to the next dead one, as far as they are at hand.
+                let (bytes, until) = source.take_to(dead.peek().map_or(len, |dead| *dead), at)?;
+                data.put(bytes)?;
+                at = until;
             }
-            at = at.saturating_add(1);
-            if at.is_multiple_of(1 << 16) {
+            if source.at >= tell_at {
                 self.settings.tell(source.at, whole);
+                tell_at = source.at.saturating_add(PIECE as u64);
             }
         }
+        let covered = len.saturating_sub(next.covers);
+        let kept = covered.saturating_sub(next.report.dropped.saturating_sub(dropped_before));
+        next.report.kept = next.report.kept.saturating_add(kept);
         data.write()?;
         if let Some(mut ends) = ends {
             ends.write()?;
@@ -362,8 +371,8 @@ fn check_dead(member: &Member, dead: &[u64]) -> Result<()> {
 /// Reads elements one after the other, each byte once, verified (M2).
 struct Source<'a> {
     member: &'a Member,
-    /// Bytes of the data, from `from` on; `at` is the next to be handed out.
-    window: Vec<u8>,
+    /// Bytes of the data, from `from` on; `at` is the next to be handed out. Where the file is mapped they are not copied.
+    window: Cow<'a, [u8]>,
     from: u64,
     at: u64,
     /// Some of the ends, from that of `ends_from` on.
@@ -374,7 +383,7 @@ struct Source<'a> {
 impl<'a> Source<'a> {
     fn new(member: &'a Member, first: u64) -> Result<Self> {
         let at = member.start_of(first)?;
-        let (window, ends) = (Vec::new(), Vec::new());
+        let (window, ends) = (Cow::Borrowed(&[][..]), Vec::new());
         Ok(Self { member, window, from: at, at, ends, ends_from: first })
     }
 
@@ -409,15 +418,44 @@ impl<'a> Source<'a> {
 
     fn take(&mut self, element: u64) -> Result<&[u8]> {
         let end = self.end_of(element)?;
-        if end > self.from.saturating_add(self.window.len() as u64) {
-            self.window.clear();
-            self.from = self.at;
-            let to = self.at.saturating_add(PIECE as u64).max(end).min(self.member.data.tail.end);
-            self.member.data.range.copy(self.from..to, &mut self.window)?;
+        self.look_at(end)?;
+        Ok(self.hand_out(end))
+    }
+
+    /// Elements of fixed size from `element` up to `until`, one at least, as far as they are in the window; and where they end.
+    fn take_to(&mut self, until: u64, element: u64) -> Result<(&[u8], u64)> {
+        let fixed = u64::from(self.member.spec.fixed);
+        self.look_at(self.at.saturating_add(fixed))?;
+        let there = self.from.saturating_add(self.window.len() as u64).saturating_sub(self.at);
+        let wanted = until.saturating_sub(element);
+        let count = there.checked_div(fixed).map_or(wanted, |there| there.min(wanted)).max(1);
+        let end = self.at.saturating_add(count.saturating_mul(fixed));
+        Ok((self.hand_out(end), element.saturating_add(count)))
+    }
+
+    /// Sees to it that the bytes up to `end` are in the window.
+    fn look_at(&mut self, end: u64) -> Result<()> {
+        if end <= self.from.saturating_add(self.window.len() as u64) {
+            return Ok(());
         }
+        self.from = self.at;
+        let data = &self.member.data;
+        let to = self.at.saturating_add(PIECE as u64).max(end).min(data.tail.end);
+        if data.range.is_mapped() {
+            self.window = Cow::Borrowed(data.range.read(self.from..to)?);
+            return Ok(());
+        }
+        let mut window = std::mem::take(&mut self.window).into_owned();
+        window.clear();
+        data.range.copy(self.from..to, &mut window)?;
+        self.window = Cow::Owned(window);
+        Ok(())
+    }
+
+    fn hand_out(&mut self, end: u64) -> &[u8] {
         let index = |at: u64| usize::try_from(at.saturating_sub(self.from)).unwrap_or(usize::MAX);
         let bytes = index(self.at)..index(end);
         self.at = end;
-        Ok(self.window.get(bytes).unwrap_or_default())
+        self.window.get(bytes).unwrap_or_default()
     }
 }

@@ -10,6 +10,7 @@ use std::ops;
 
 use super::blocks::BLOCK;
 use super::publish::View;
+use super::range::Range;
 use crate::{Error, ErrorKind, Result};
 
 /// Bytes of an end.
@@ -23,30 +24,65 @@ impl View {
         if pos.wrapping_sub(self.first) >= self.len.wrapping_sub(self.first) {
             return None;
         }
-        if self.ends.is_some() {
-            return self.get_varying(pos);
+        let lent = match &self.ends {
+            None => {
+                let fixed = u64::from(self.fixed);
+                self.data.lent(pos.wrapping_mul(fixed), fixed)
+            }
+            Some(ends) => self.lent_varying(ends, pos),
+        };
+        match lent {
+            None => self.get_by_bits(pos),
+            lent => lent,
         }
-        let start = pos.wrapping_mul(u64::from(self.fixed));
-        self.data.get(start..start.wrapping_add(u64::from(self.fixed)))
     }
 
-    /// Apart, so that the other case stays small where it is inlined.
+    #[inline]
+    fn lent_varying(&self, ends: &Range, pos: u64) -> Option<&[u8]> {
+        // Before element 0 it wraps round, and nothing is lent.
+        let two = ends.lent(pos.wrapping_sub(1).wrapping_mul(END), 2 * END)?;
+        let place = self.checked(place_of(two)?)?;
+        self.data.lent(place.start, place.end.wrapping_sub(place.start))
+    }
+
+    /// The same, block by block. Apart, so that the usual case stays small where it is inlined.
     #[inline(never)]
-    fn get_varying(&self, pos: u64) -> Option<&[u8]> {
-        let ends = self.ends.as_ref()?;
+    fn get_by_bits(&self, pos: u64) -> Option<&[u8]> {
+        let Some(ends) = &self.ends else {
+            let start = pos.wrapping_mul(u64::from(self.fixed));
+            return self.data.get(start..start.wrapping_add(u64::from(self.fixed)));
+        };
         let at = pos.wrapping_mul(END);
         let place = if pos == 0 {
             0..u64::from_le_bytes(*ends.get(0..END)?.first_chunk()?)
         } else {
             place_of(ends.get(at.wrapping_sub(END)..at.wrapping_add(END))?)?
         };
-        if place.start > place.end || place.end > self.data_end {
-            return None;
-        }
-        self.data.get(place)
+        self.data.get(self.checked(place)?)
+    }
+
+    /// The place of an element, if it can be one (E1).
+    #[inline]
+    fn checked(&self, place: ops::Range<u64>) -> Option<ops::Range<u64>> {
+        (place.start <= place.end && place.end <= self.data_end).then_some(place)
     }
 
     /// The element, borrowed.
+    #[inline]
+    pub(super) fn get_or_read(&self, pos: u64) -> Result<&[u8]> {
+        match self.get(pos) {
+            Some(bytes) => Ok(bytes),
+            None => self.read_slowly(pos).map(|slow| slow.0),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn read_slowly(&self, pos: u64) -> Result<Slow<'_>> {
+        self.read(pos).map(Slow)
+    }
+
+    /// The same of one that is not there to be got at once.
     #[cold]
     #[inline(never)]
     pub(super) fn read(&self, pos: u64) -> Result<&[u8]> {
@@ -199,6 +235,10 @@ impl View {
         Ok(low)
     }
 }
+
+/// Bytes that were not there to be got at once. A type of its own, so that the compiler takes an answer apart before it joins it
+/// with the usual one, and leaves that in registers.
+struct Slow<'a>(&'a [u8]);
 
 /// Two ends that follow each other.
 #[inline]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::builder::OpenOptions;
-use super::pending::Pending;
+use super::pending::{Held, Pending};
 use super::reader::{Reader, Source};
 use super::settings::{MemberSpec, Settings};
 use super::sizes;
@@ -233,18 +233,24 @@ impl<T, C, H: Holds> AppendOnlyFile<T, C, H> {
         self.holds.store()?.member(self.member)
     }
 
+    #[inline]
     fn pending(&mut self) -> Result<&mut Pending> {
         let store = self.holds.store_mut()?;
-        store.check("append to")?;
-        Ok(Arc::make_mut(&mut store.member_mut(self.member)?.pending))
+        store.check_open()?;
+        Ok(store.member_mut(self.member)?.pending.own())
     }
 
-    fn check_len(&self, len: usize) -> Result<()> {
-        let member = self.member()?;
-        if len <= member.spec.max_element as usize && member.spec.fixed as usize == len {
-            return Ok(());
+    /// What is pending, for an element of this length.
+    #[inline]
+    fn pending_for(&mut self, len: usize) -> Result<&mut Pending> {
+        let store = self.holds.store_mut()?;
+        store.check_open()?;
+        let member = store.member_mut(self.member)?;
+        let max = member.spec.max_element;
+        if member.pending.takes(len, max) {
+            return Ok(member.pending.own());
         }
-        member.pending.check(len, member.spec.max_element, &member.place.path())
+        Err(member.pending.refusal(len, max, &member.place.path()))
     }
 
     /// Appends an element to what is pending; returns its position. Memory only.
@@ -252,9 +258,9 @@ impl<T, C, H: Holds> AppendOnlyFile<T, C, H> {
     /// # Errors
     /// `InvalidInput` for another length than the fixed one; `TooLarge`; `Poisoned`; `Closed`. Then nothing is pending that was not
     /// before.
+    #[inline]
     pub fn append(&mut self, bytes: &[u8]) -> Result<u64> {
-        self.check_len(bytes.len())?;
-        let pending = self.pending()?;
+        let pending = self.pending_for(bytes.len())?;
         pending.bytes.extend_from_slice(bytes);
         Ok(pending.seal())
     }
@@ -265,8 +271,7 @@ impl<T, C, H: Holds> AppendOnlyFile<T, C, H> {
     /// As [`append`](Self::append).
     pub fn append_with(&mut self, len: u32, fill: impl FnOnce(&mut [u8])) -> Result<u64> {
         let len = len as usize;
-        self.check_len(len)?;
-        let pending = self.pending()?;
+        let pending = self.pending_for(len)?;
         let start = pending.bytes.len();
         pending.bytes.resize(start.saturating_add(len), 0);
         fill(pending.bytes.get_mut(start..).unwrap_or_default());
@@ -321,13 +326,14 @@ impl<T, C, H: Holds> AppendOnlyFile<T, C, H> {
         }
     }
 
-    /// Marks what is pending now, to come back to with [`rollback_to`](Self::rollback_to). The first change after it copies what is pending.
+    /// Marks what is pending now, to come back to with [`rollback_to`](Self::rollback_to). It copies what is pending, unless an earlier one did and
+    /// nothing changed since a rollback to it.
     ///
     /// # Errors
     /// `Closed`.
     pub fn savepoint(&self) -> Result<Savepoint> {
         let store = self.holds.store()?;
-        let pending = vec![(self.member, Arc::clone(&self.member()?.pending))];
+        let pending = vec![(self.member, self.member()?.pending.copied())];
         Ok(Savepoint { store_id: store.store_id, seq: store.seq, pending })
     }
 
@@ -409,10 +415,7 @@ impl<T, C, H: Holds> AppendOnlyFile<T, C, H> {
     pub fn read(&self, position: u64) -> Result<&[u8]> {
         let member = self.member()?;
         if position < member.pending.keep {
-            return match member.view.get(position) {
-                Some(bytes) => Ok(bytes),
-                None => member.view.read(position),
-            };
+            return member.view.get_or_read(position);
         }
         member.pending.get(position).ok_or_else(|| self.out_of_range(member, position))
     }
@@ -683,15 +686,18 @@ impl<T, C: Codec<T>, H: Holds> AppendOnlyFile<T, C, H> {
     /// `Codec`; else as [`append`](Self::append). Then nothing is pending that was not before.
     pub fn append_elmt(&mut self, element: &T) -> Result<u64> {
         let codec = Arc::clone(&self.codec);
-        let (max, path) = {
-            let member = self.member()?;
-            (member.spec.max_element, member.place.path())
-        };
-        let pending = self.pending()?;
+        let store = self.holds.store_mut()?;
+        store.check_open()?;
+        let member = store.member_mut(self.member)?;
+        let (max, place) = (member.spec.max_element, &member.place);
+        let pending = member.pending.own();
         let start = pending.bytes.len();
         let done = codec.encode(element, &mut pending.bytes).and_then(|()| {
             let len = pending.bytes.len().saturating_sub(start);
-            pending.check(len, max, &path)
+            if pending.takes(len, max) {
+                return Ok(());
+            }
+            Err(pending.refusal(len, max, &place.path()))
         });
         match done {
             Ok(()) => Ok(pending.seal()),
@@ -759,7 +765,7 @@ impl Store {
             return Err(Error::new(ErrorKind::Precondition, "roll back", &self.path, what));
         }
         for (nth, pending) in &savepoint.pending {
-            self.member_mut(*nth)?.pending = Arc::clone(pending);
+            self.member_mut(*nth)?.pending = Held::Shared(Arc::clone(pending));
         }
         Ok(())
     }
@@ -773,7 +779,8 @@ impl Store {
         Ok(())
     }
 
-    /// Records that the store was closed in order; nothing if it was never used.
+    /// Records that the store was closed in order; nothing if it was never used. The log records its end, too: the next open need
+    /// not write its tail again.
     pub(super) fn close(&mut self) -> Result<()> {
         self.members.iter_mut().for_each(Member::discard);
         (0..self.members.len()).for_each(|nth| self.drop_prepared(nth));

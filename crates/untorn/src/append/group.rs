@@ -308,7 +308,7 @@ impl AppendGroup {
 
     /// Marks what is pending in all files.
     pub fn savepoint(&self) -> Savepoint {
-        let pending = self.store.members.iter().map(|member| Arc::clone(&member.pending));
+        let pending = self.store.members.iter().map(|member| member.pending.copied());
         let pending = pending.enumerate().collect();
         Savepoint { store_id: self.store.store_id, seq: self.store.seq, pending }
     }

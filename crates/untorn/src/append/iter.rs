@@ -24,50 +24,53 @@ pub struct Elements<'a> {
 }
 
 impl<'a> Elements<'a> {
+    #[inline]
     pub(super) fn new(view: &'a View, positions: Range<u64>) -> Self {
         let end = positions.end.max(positions.start);
         Self { view, window: [].chunks_exact(1), next: positions.start, end }
     }
+}
 
-    /// The next element when the window is empty.
-    #[cold]
-    fn refill(&mut self) -> Option<Result<&'a [u8]>> {
-        if self.next >= self.end {
-            return None;
-        }
-        if self.fill_window().is_some()
-            && let Some(bytes) = self.window.next()
-        {
-            return Some(Ok(bytes));
-        }
-        let pos = self.next;
-        self.next = pos.saturating_add(1);
-        Some(self.one(pos))
-    }
+/// What comes when the window is empty.
+struct More<'a> {
+    first: Result<&'a [u8]>,
+    /// What is still to come after it.
+    window: ChunksExact<'a, u8>,
+    next: u64,
+    end: u64,
+}
 
-    /// `None` if there is no window to be had: of elements of varying size, or with damage in it.
-    fn fill_window(&mut self) -> Option<()> {
-        let fixed = u64::from(self.view.fixed);
-        if self.view.ends.is_some() || fixed == 0 {
-            return None;
-        }
-        let count = WINDOW.checked_div(fixed)?.max(1);
-        let until = self.next.saturating_add(count).min(self.end).min(self.view.len);
-        let bytes = self.view.places(&(self.next..until)).ok()?;
-        let bytes = self.view.data.read(bytes).ok()?;
-        self.window = bytes.chunks_exact(usize::try_from(fixed).ok()?);
-        self.next = until;
-        Some(())
+/// By values, so that the address of the iterator goes nowhere, and a loop keeps it in registers.
+#[inline(never)]
+fn more(view: &View, next: u64, end: u64) -> Option<More<'_>> {
+    if next >= end {
+        return None;
     }
+    if let Some((mut window, next)) = window(view, next, end)
+        && let Some(first) = window.next()
+    {
+        return Some(More { first: Ok(first), window, next, end });
+    }
+    let first = view.get_or_read(next);
+    let window = [].chunks_exact(1);
+    let next = next.saturating_add(1);
+    // After any error but damage nothing follows.
+    let over = first.as_ref().is_err_and(|error| error.kind() != ErrorKind::Damaged);
+    Some(More { first, window, next, end: if over { next } else { end } })
+}
 
-    fn one(&mut self, pos: u64) -> Result<&'a [u8]> {
-        let answer = self.view.get(pos).map_or_else(|| self.view.read(pos), Ok);
-        if answer.as_ref().is_err_and(|e| e.kind() != ErrorKind::Damaged) {
-            self.end = self.next;
-            self.window = [].chunks_exact(1);
-        }
-        answer
+/// A window for the elements from `next` on, and where it ends; `None` if there is none to be had: of elements of varying size, or
+/// with damage in it.
+fn window(view: &View, next: u64, end: u64) -> Option<(ChunksExact<'_, u8>, u64)> {
+    let fixed = u64::from(view.fixed);
+    if view.ends.is_some() || fixed == 0 {
+        return None;
     }
+    let count = WINDOW.checked_div(fixed)?.max(1);
+    let until = next.saturating_add(count).min(end).min(view.len);
+    let bytes = view.places(&(next..until)).ok()?;
+    let bytes = view.data.read(bytes).ok()?;
+    Some((bytes.chunks_exact(usize::try_from(fixed).ok()?), until))
 }
 
 impl<'a> Iterator for Elements<'a> {
@@ -75,14 +78,15 @@ impl<'a> Iterator for Elements<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        match self.window.next() {
-            Some(bytes) => Some(Ok(bytes)),
-            None if self.view.ends.is_some() && self.next < self.end => {
-                let pos = self.next;
-                self.next = pos.wrapping_add(1);
-                Some(self.one(pos))
-            }
-            None => self.refill(),
+        if let Some(bytes) = self.window.next() {
+            return Some(Ok(bytes));
+        }
+        let more = more(self.view, self.next, self.end)?;
+        (self.window, self.next, self.end) = (more.window, more.next, more.end);
+        // Taken apart, so that it is joined with the usual answer in registers.
+        match more.first {
+            Ok(bytes) => Some(Ok(bytes)),
+            Err(error) => Some(Err(error)),
         }
     }
 
@@ -105,12 +109,18 @@ impl<'a> Iterator for Elements<'a> {
 }
 
 impl DoubleEndedIterator for Elements<'_> {
+    #[inline]
     fn next_back(&mut self) -> Option<Self::Item> {
         if self.next >= self.end {
             return self.window.next_back().map(Ok);
         }
         self.end = self.end.saturating_sub(1);
-        Some(self.one(self.end))
+        let answer = self.view.get_or_read(self.end);
+        if answer.as_ref().is_err_and(|error| error.kind() != ErrorKind::Damaged) {
+            self.end = self.next;
+            self.window = [].chunks_exact(1);
+        }
+        Some(answer)
     }
 }
 

@@ -16,14 +16,14 @@ use super::blocks::{HEADER, Seed, Tail, block_of, start_of};
 use super::column::{Column, Files};
 use super::damage::Found;
 use super::meta::{ENDS, ENDS_SUMS, META_MAX, MemberMeta, Meta, Parsed, SUMS};
-use super::pending::Pending;
+use super::pending::{Held, Pending};
 use super::publish::{Published, Shared, View};
 use super::range::{Range, Through};
 use super::record::{Change, End, Entry, Extend, MemberState};
 use super::replay::{Replay, apply};
 use super::settings::{MemberSpec, Settings};
 use super::stats::RecoveryReport;
-use super::store::{Member, Store};
+use super::store::{END, Member, Store};
 use crate::commit::{self, Claim, Place, Poison, Sites};
 use crate::fs::{Dir, How, ReadMode, Rename, SyncSite};
 use crate::log::{LogOptions, Piece, State};
@@ -366,8 +366,16 @@ impl Laid {
             })
         };
         let data = column(self.data, state.data, self.seeds.0)?;
+        // Of whole blocks before the first element nobody is shown a byte.
+        data.range.trust(0..start_of(block_of(state.first_byte)));
         let ends = match (self.ends, state.ends) {
-            (Some(files), Some(end)) => Some(column(files, end, self.seeds.1)?),
+            (Some(files), Some(end)) => {
+                let ends = column(files, end, self.seeds.1)?;
+                // The end of the last dropped element is the start of the first one.
+                let unseen = state.first.saturating_sub(1).saturating_mul(END);
+                ends.range.trust(0..start_of(block_of(unseen)));
+                Some(ends)
+            }
             _ => None,
         };
         let view = View {
@@ -385,7 +393,7 @@ impl Laid {
             first_byte: state.first_byte,
             data,
             ends,
-            pending: Arc::new(Pending::none(0, spec.fixed)),
+            pending: Held::Own(Pending::none(0, spec.fixed)),
             head_to_punch: state.first > 0,
             prepared: None,
             spec,

@@ -5,7 +5,8 @@
 //!
 //! # Invariants
 //! - R1 Bytes are lent or copied only of blocks whose bit is set. It is set by who compared the block with its sum, by the writer
-//!   for blocks that he wrote, and by whoever makes the range for the last block if it is not full. It is never cleared.
+//!   for blocks that he wrote, and by whoever makes the range: for the last block if it is not full, and for blocks of which nobody
+//!   is shown a byte (E2). It is never cleared.
 //! - R2 Who asks for bytes asks below the end of a state that he holds, so that the file (or a frozen piece) has them, and a block
 //!   whose bit is not set is full. Its sum is in the file of sums before the state is published.
 //! - R3 A block is compared under the read lock of `held`, from before its first byte is read until its bit is set. `freeze`
@@ -19,6 +20,8 @@
 //!   file is over before the freeze that precedes the change; one that begins after it takes the piece.
 //! - R7 A piece is whole pages when mapped, also behind the end: the pages have bytes of the file, and so they exist. So pieces
 //!   can be added on both sides. Nobody writes to the file while it is frozen, as the writer freezes.
+//! - R8 The map is clear (A6) up to a byte below which the bits of all blocks are set. Who sets bits raises it afterwards. Bits are set, and looked at for this, in one order for all threads (`SeqCst`): of two that set bits at
+//!   once the one sees the other's, so that it does not stay below blocks that all were seen.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -29,7 +32,7 @@ use rustix::io::Errno;
 
 use super::Verify;
 use super::blocks::{BLOCK, SUM, Seed, block_of, start_of, sum_at};
-use super::sync::Ordering::{AcqRel, Acquire};
+use super::sync::Ordering::{AcqRel, Acquire, SeqCst};
 use super::sync::{AtomicU64, RwLock, read, write};
 use crate::fs::{Ahead, File, ReadMode, page_size};
 use crate::{Error, ErrorKind, Result};
@@ -61,6 +64,7 @@ pub(super) struct Through {
 
 /// One stretch of a column. Offsets are those of the column, but in pieces and in errors.
 pub(super) struct Range {
+    /// Clear as far as R8 says.
     map: Option<Ahead>,
     /// A bit for each block of the capacity (R1).
     seen: Box<[AtomicU64]>,
@@ -112,7 +116,9 @@ impl Range {
         seen.try_reserve_exact(words).map_err(|_| too_large(&through, capacity))?;
         seen.resize_with(words, || AtomicU64::new(bits));
         let seen = seen.into_boxed_slice();
-        Ok(Self { map, seen, through, held: RwLock::default() })
+        let range = Self { map, seen, through, held: RwLock::default() };
+        range.raise();
+        Ok(range)
     }
 
     /// A new range over the same column, now of `end` bytes. Below the block of `keep` it trusts what this one does; that block is
@@ -121,10 +127,10 @@ impl Range {
         let next = Self::new(self.through.clone(), end)?;
         let blocks = block_of(keep);
         for (word, (old, new)) in (0_u64..).zip(self.seen.iter().zip(&next.seen)) {
-            let below = blocks.saturating_sub(word.saturating_mul(64)).min(64);
-            let mask = 1_u64.checked_shl(to_u32(below)).map_or(u64::MAX, |bit| bit.wrapping_sub(1));
+            let mask = below(blocks.saturating_sub(start_of_word(word)));
             new.fetch_or(old.load(Acquire) & mask, AcqRel);
         }
+        next.raise();
         Ok(next)
     }
 
@@ -158,17 +164,20 @@ impl Range {
         self.through.base
     }
 
-    /// Bytes that are there to be lent: mapped, and all their blocks seen (R1, R5).
+    /// Bytes that are there to be lent, if those before them are as well (R8): the quick way.
     #[inline]
+    pub(super) fn lent(&self, start: u64, len: u64) -> Option<&[u8]> {
+        self.map.as_ref()?.lent(usize::try_from(start).ok()?, usize::try_from(len).ok()?)
+    }
+
+    /// Bytes that are there to be lent: mapped, and all their blocks seen (R1, R5).
     pub(super) fn get(&self, bytes: ops::Range<u64>) -> Option<&[u8]> {
-        let map = self.map.as_ref()?;
-        let (first, last) = (block_of(bytes.start), block_of(bytes.end.wrapping_sub(1)));
-        if !self.is_seen(first) || (last != first && !self.are_seen(first, last)) {
+        if !self.are_seen(&bytes) {
             return None;
         }
         // What wraps round is not in the map.
         let at = usize::try_from(self.through.base.wrapping_add(bytes.start)).ok()?;
-        map.slice(at, usize::try_from(bytes.end.wrapping_sub(bytes.start)).ok()?)
+        self.map.as_ref()?.slice(at, usize::try_from(bytes.end.wrapping_sub(bytes.start)).ok()?)
     }
 
     /// Lends bytes; blocks that were not seen yet are compared with their sums.
@@ -179,6 +188,10 @@ impl Range {
         }
         if bytes.is_empty() {
             return Ok(&[]);
+        }
+        let len = bytes.end.wrapping_sub(bytes.start);
+        if let Some(lent) = self.lent(bytes.start, len) {
+            return Ok(lent);
         }
         self.compare(bytes.clone())?;
         self.get(bytes.clone()).ok_or_else(|| self.outside(&bytes))
@@ -214,17 +227,16 @@ impl Range {
     /// Sees to it that the blocks of these bytes are seen.
     pub(super) fn compare(&self, bytes: ops::Range<u64>) -> Result<()> {
         for run in runs(bytes) {
-            if self.are_seen(block_of(run.start), block_of(run.end.saturating_sub(1))) {
-                continue;
+            if !self.are_seen(&run) {
+                self.compare_run(&read(&self.held), run)?;
             }
-            self.compare_run(&read(&self.held), run)?;
         }
         Ok(())
     }
 
     fn compare_run(&self, held: &Held, bytes: ops::Range<u64>) -> Result<()> {
         self.refuse_bad(held, &bytes)?;
-        self.sums(
+        let done = self.sums(
             touched(&bytes),
             |block| self.is_seen(block),
             |block, fits| {
@@ -234,7 +246,9 @@ impl Range {
                 self.see(block);
                 Ok(())
             },
-        )
+        );
+        self.raise();
+        done
     }
 
     /// A block that was found bad has no sum of its own in the file any more (R4).
@@ -259,15 +273,23 @@ impl Range {
                 self.see(block);
                 Ok(())
             })?;
+            self.raise();
         }
         Ok(())
     }
 
-    /// The blocks of these bytes need no comparison: the writer wrote them, or compared them.
+    /// The blocks of these bytes need no comparison: the writer wrote them, or compared them, or nobody is shown any of them.
     pub(super) fn trust(&self, bytes: ops::Range<u64>) {
-        for block in touched(&bytes) {
-            self.see(block);
+        let blocks = touched(&bytes);
+        let mut block = blocks.start;
+        while block < blocks.end {
+            // Those of one word at once.
+            let next = start_of_word(block / 64).saturating_add(64).min(blocks.end);
+            let ones = below(next.saturating_sub(start_of_word(block / 64)));
+            self.set(block / 64, ones & !below(block % 64));
+            block = next;
         }
+        self.raise();
     }
 
     /// Lets the system read ahead what lies behind these bytes.
@@ -308,6 +330,7 @@ impl Range {
         if end > full {
             self.see(block_of(end));
         }
+        self.raise();
         let first = block_of(from);
         let (from, end) =
             (self.through.base.saturating_add(from), self.through.base.saturating_add(end));
@@ -358,17 +381,34 @@ impl Range {
         self.seen.get(word).is_some_and(|word| word.load(Acquire) >> (block % 64) & 1 == 1)
     }
 
-    /// Apart, so that the usual case of one block stays small where it is inlined.
-    #[inline(never)]
-    fn are_seen(&self, first: u64, last: u64) -> bool {
-        (first..=last).all(|block| self.is_seen(block))
+    fn are_seen(&self, bytes: &ops::Range<u64>) -> bool {
+        let (first, last) = (block_of(bytes.start), block_of(bytes.end.wrapping_sub(1)));
+        self.is_seen(first) && (last == first || (first..=last).all(|block| self.is_seen(block)))
     }
 
     fn see(&self, block: u64) {
-        let word = usize::try_from(block / 64).ok().and_then(|word| self.seen.get(word));
-        if let Some(word) = word {
-            word.fetch_or(1 << (block % 64), AcqRel);
+        self.set(block / 64, 1 << (block % 64));
+    }
+
+    fn set(&self, word: u64, bits: u64) {
+        if let Some(word) = usize::try_from(word).ok().and_then(|word| self.seen.get(word)) {
+            word.fetch_or(bits, SeqCst);
         }
+    }
+
+    /// Says that the map is clear up to the first block that was not seen (R8).
+    fn raise(&self) {
+        let Some(map) = &self.map else { return };
+        let mut block = block_of(map.is_clear_to() as u64);
+        while let Some(word) = usize::try_from(block / 64).ok().and_then(|word| self.seen.get(word))
+        {
+            let ones = (word.load(SeqCst) >> (block % 64)).trailing_ones();
+            block = block.saturating_add(u64::from(ones));
+            if ones == 0 || !block.is_multiple_of(64) {
+                break;
+            }
+        }
+        map.clear_to(usize::try_from(start_of(block)).unwrap_or(usize::MAX));
     }
 
     /// Compares the blocks that are not to be skipped, a run at most, and hands each to `found`, with whether it fits its sum.
@@ -490,8 +530,9 @@ impl Range {
 /// A map for so many bytes of the column; `None` if there are not enough addresses.
 fn map(through: &Through, capacity: u64) -> Result<Option<Ahead>> {
     let Ok(len) = usize::try_from(through.base.saturating_add(capacity)) else { return Ok(None) };
+    let Ok(base) = usize::try_from(through.base) else { return Ok(None) };
     match through.file.map_ahead(len) {
-        Ok(map) => Ok(Some(map)),
+        Ok(map) => Ok(Some(map.from(base))),
         Err(e) if cannot(&e) => Ok(None),
         Err(e) => Err(Error::system("map", through.file.path(), e)),
     }
@@ -514,8 +555,15 @@ fn blocks_up(bytes: u64) -> u64 {
     bytes.checked_next_multiple_of(BLOCK).unwrap_or(u64::MAX)
 }
 
-fn to_u32(number: u64) -> u32 {
-    u32::try_from(number).unwrap_or(u32::MAX)
+/// The first block of a word of bits.
+const fn start_of_word(word: u64) -> u64 {
+    word.saturating_mul(64)
+}
+
+/// The bits below this one.
+fn below(bit: u64) -> u64 {
+    let bit = u32::try_from(bit).ok().and_then(|bit| 1_u64.checked_shl(bit));
+    bit.map_or(u64::MAX, |bit| bit.wrapping_sub(1))
 }
 
 /// The blocks that bytes lie in.
@@ -735,6 +783,46 @@ mod tests {
         for block in 0..200_u64 {
             let seen = next.get(block * 16_384..block * 16_384 + 1).is_some();
             assert_eq!(seen, block < 130, "{block}");
+        }
+    }
+
+    /// In whatever order blocks are seen, and by how many: when all were, the quick way is open to the last of them, and before
+    /// only to the first that was not.
+    #[test]
+    fn the_front_is_clear_as_far_as_all_blocks_were_seen() {
+        const BLOCKS: u64 = 200;
+        let world = real("map", ReadMode::Map);
+        let bytes = noise(14, BLOCKS as usize * 16_384);
+        let column = world.column("column", 64, &bytes);
+        let open_to = |range: &Range| {
+            (0..BLOCKS).take_while(|block| range.lent(block * 16_384, 16_384).is_some()).count()
+        };
+        let range = column.range();
+        for (seen, open) in [(1..2, 0), (0..1, 2), (64..130, 2), (3..64, 2), (2..3, 130)] {
+            copied(&range, seen.start * 16_384..seen.end * 16_384).unwrap();
+            assert_eq!(open_to(&range), open);
+        }
+        assert_eq!(range.lent(0, 130 * 16_384).unwrap(), &bytes[..130 * 16_384]);
+        assert!(range.lent(0, 130 * 16_384 + 1).is_none() && range.lent(u64::MAX, 2).is_none());
+        range.trust(140 * 16_384..200 * 16_384);
+        range.trust(130 * 16_384..140 * 16_384);
+        assert_eq!(open_to(&range), 200);
+        assert_eq!(open_to(&range.successor(70 * 16_384 + 5, 200 * 16_384).unwrap()), 70);
+        let through = Through { verify: Verify::Never, ..column.through() };
+        assert_eq!(open_to(&Range::new(through, BLOCKS * 16_384).unwrap()), 200);
+        for _ in 0..20 {
+            let range = &column.range();
+            std::thread::scope(|scope| {
+                for reader in 0..2 {
+                    scope.spawn(move || {
+                        for n in 0..BLOCKS / 2 {
+                            let block = (n * 2 * 67 + reader * 67) % BLOCKS;
+                            range.compare(block * 16_384..block * 16_384 + 1).unwrap();
+                        }
+                    });
+                }
+            });
+            assert_eq!(open_to(range), 200);
         }
     }
 

@@ -41,7 +41,7 @@ impl Default for Settings {
             on_foreign: OnForeign::default(),
             trim_zero_tail: false,
             create: true,
-            log_segment_bytes: 16 << 20,
+            log_segment_bytes: 4 << 20,
             progress: None,
         }
     }

@@ -79,10 +79,7 @@ impl<T, C> Snapshot<T, C> {
     /// `Unsupported` where the file is read by calls; the system's.
     #[inline]
     pub fn get(&self, pos: u64) -> Result<&[u8]> {
-        match self.view.get(pos) {
-            Some(bytes) => Ok(bytes),
-            None => self.view.read(pos),
-        }
+        self.view.get_or_read(pos)
     }
 
     /// The element at `pos`, as a copy where it cannot be borrowed.
@@ -97,6 +94,7 @@ impl<T, C> Snapshot<T, C> {
     ///
     /// # Errors
     /// As [`get_cow`](Self::get_cow); the codec's.
+    #[inline]
     pub fn get_elmt(&self, pos: u64) -> Result<T>
     where
         C: Codec<T>,
@@ -108,6 +106,7 @@ impl<T, C> Snapshot<T, C> {
     ///
     /// # Errors
     /// As [`get`](Self::get); `InvalidInput` if the elements do not have the fixed size of the value.
+    #[inline]
     pub fn view<V: Plain>(&self, pos: u64) -> Result<&V> {
         let bytes = self.get(pos)?;
         let value = if self.view.ends.is_none() { fs::view(bytes) } else { None };
@@ -140,6 +139,7 @@ impl<T, C> Snapshot<T, C> {
     ///
     /// # Cost
     /// Of elements of fixed size: as much as to go through the bytes.
+    #[inline]
     pub fn iter(&self, range: impl RangeBounds<u64>) -> Elements<'_> {
         Elements::new(&self.view, self.positions(range))
     }
@@ -243,6 +243,7 @@ impl<T, C> Snapshot<T, C> {
         self.view.partition(|view, pos| view.with(pos, &mut buf, &mut pred))
     }
 
+    #[inline]
     fn positions(&self, range: impl RangeBounds<u64>) -> ops::Range<u64> {
         let start = match range.start_bound() {
             Bound::Included(start) => *start,

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use super::column::Column;
 use super::compact::Prepared;
-use super::pending::Pending;
+use super::pending::Held;
 use super::publish::{Published, Shared, View};
 use super::record::{Full, MemberState};
 use super::settings::{MemberSpec, Settings};
@@ -67,7 +67,7 @@ pub(super) struct Member {
     pub(super) ends: Option<Column>,
     /// What its readers are shown.
     pub(super) view: View,
-    pub(super) pending: Arc<Pending>,
+    pub(super) pending: Held,
     /// The space before the first element is still to be given back.
     pub(super) head_to_punch: bool,
     /// A successor that was written and is not gone over to.
@@ -151,11 +151,7 @@ impl Member {
     /// Takes back a rewind and forgets what was appended.
     pub(super) fn discard(&mut self) {
         let len = self.len();
-        match Arc::get_mut(&mut self.pending) {
-            Some(pending) => pending.clear(len),
-            // A savepoint has it.
-            None => self.pending = Arc::new(Pending::none(len, self.spec.fixed)),
-        }
+        self.pending.clear(len);
     }
 
     pub(super) fn has_pending(&self) -> bool {
@@ -189,6 +185,11 @@ impl Store {
 
     pub(super) fn check(&self, operation: &'static str) -> Result<()> {
         self.poison.check(operation, &self.path)
+    }
+
+    #[inline]
+    pub(super) fn check_open(&self) -> Result<()> {
+        if self.poison.is_set() { self.check("append to") } else { Ok(()) }
     }
 
     /// The handle is of no use any more (S3).

@@ -21,6 +21,27 @@ impl Ahead {
         self.0.slice(offset, len)
     }
 
+    /// Before it is shared: offsets in what is [`lent`](Self::lent) count from `base` on.
+    pub(crate) fn from(self, base: usize) -> Self {
+        Self(self.0.from(base))
+    }
+
+    /// Some of the bytes behind the base, if all of them are clear.
+    #[inline]
+    pub(crate) fn lent(&self, offset: usize, len: usize) -> Option<&[u8]> {
+        self.0.lent(offset, len)
+    }
+
+    /// Bytes behind the base may be lent if they end here or before.
+    pub(crate) fn is_clear_to(&self) -> usize {
+        self.0.is_clear_to()
+    }
+
+    /// From now on bytes behind the base may be lent if they end here or before. It only rises; what is not in the map stays out.
+    pub(crate) fn clear_to(&self, to: usize) {
+        self.0.clear_to(to);
+    }
+
     /// Lets the system read pages ahead.
     pub(crate) fn will_need(&self, offset: usize, len: usize) {
         self.0.will_need(offset, len);

@@ -253,12 +253,12 @@ impl Route<'_> {
         }
     }
 
-    /// The last segment is read whole, since its tail is written again.
+    /// The last segment is read whole, since its tail is written again (R3); not so after a recorded end, which vouches for it.
     fn open(&self, number: u64, last: u64) -> Result<(u64, Window, Parsed<SegmentHeader>)> {
         let file = open_segment(self.dir, number, How::Read)?;
         let stat = file.stat().map_err(|e| Error::system("look at", file.path(), e))?;
-        let mut window =
-            if number == last { Window::whole(file, stat.len)? } else { Window::new(file) };
+        let rewrites = number == last && self.meta.ended != Ended::Clean;
+        let mut window = if rewrites { Window::whole(file, stat.len)? } else { Window::new(file) };
         let (_, parsed) = read_header(&mut window)?;
         Ok((stat.len, window, parsed))
     }

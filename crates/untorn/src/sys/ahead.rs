@@ -12,24 +12,31 @@
 //!   was, and the duty of A3 ends for these pages.
 //! - A5 The kernel looks for what can fail of such a move (the number of maps) before it takes the old pages away. What is left
 //!   are allocations so small that it waits for them.
+//! - A6 `front` lies `base` behind `address`, and `clear` bytes from it on are in the range: `base + clear` is at most `len`.
+//!   `clear` only rises.
 #![expect(unsafe_code, reason = "memory maps")]
 
 use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::{Acquire, SeqCst};
 
 /// A file in memory, with room for it to grow, until it is dropped.
 pub(crate) struct Ahead {
     address: NonNull<u8>,
     len: usize,
+    front: NonNull<u8>,
+    base: usize,
+    clear: AtomicUsize,
 }
 
 impl Ahead {
     /// Maps `len` bytes, rounded up to whole pages, whether the file has them yet or not.
     pub(super) fn new(file: BorrowedFd<'_>, len: usize) -> Result<Self, Errno> {
         if len == 0 {
-            return Ok(Self { address: NonNull::dangling(), len });
+            return Ok(Self::at(NonNull::dangling(), len));
         }
         let len = len.checked_next_multiple_of(page_size()).ok_or(Errno::NOMEM)?;
         // A slice may not be longer.
@@ -41,7 +48,44 @@ impl Ahead {
         let address =
             unsafe { rustix::mm::mmap(hint, len, ProtFlags::READ, MapFlags::SHARED, file, 0) }?;
         let address = NonNull::new(address.cast()).ok_or(Errno::NOMEM)?;
-        Ok(Self { address, len })
+        Ok(Self::at(address, len))
+    }
+
+    const fn at(address: NonNull<u8>, len: usize) -> Self {
+        Self { address, len, front: address, base: 0, clear: AtomicUsize::new(0) }
+    }
+
+    /// Before it is shared: offsets in what is lent count from `base` on.
+    pub(crate) fn from(mut self, base: usize) -> Self {
+        self.base = base.min(self.len);
+        // SAFETY: `base` is at most `self.len`, so that the address is in the range (A1) or right behind it.
+        self.front = unsafe { self.address.add(self.base) };
+        *self.clear.get_mut() = 0;
+        self
+    }
+
+    /// Bytes behind the base may be lent if they end here or before.
+    pub(crate) fn is_clear_to(&self) -> usize {
+        self.clear.load(SeqCst)
+    }
+
+    /// From now on bytes behind the base may be lent if they end here or before (A6). The caller knows that the file has all of
+    /// them that will be asked for (A3).
+    pub(crate) fn clear_to(&self, to: usize) {
+        self.clear.fetch_max(to.min(self.len.saturating_sub(self.base)), SeqCst);
+    }
+
+    /// Some of the bytes behind the base, if all of them are clear. One comparison: this is what reading an element comes down to.
+    #[inline]
+    pub(crate) fn lent(&self, offset: usize, len: usize) -> Option<&[u8]> {
+        let end = offset.checked_add(len)?;
+        if end > self.clear.load(Acquire) {
+            return None;
+        }
+        // SAFETY: `offset` is at most `clear`, so that the address is in the range or right behind it (A6).
+        let from = unsafe { self.front.as_ptr().add(offset) };
+        // SAFETY: the bytes lie in the range (A6) and in the file (A3); for the rest as in `slice`.
+        Some(unsafe { std::slice::from_raw_parts(from, len) })
     }
 
     /// How many bytes of addresses there are.
@@ -193,6 +237,25 @@ mod tests {
         assert_eq!(ahead.len(), 3 * page_size());
         assert!(ahead.slice(3 * page_size(), 1).is_none() && ahead.slice(1, usize::MAX).is_none());
         ahead.will_need(page_size() + 1, usize::MAX);
+    }
+
+    #[test]
+    fn what_is_lent_is_clear_and_in_the_map() {
+        let bytes: Vec<u8> = (0..=250).cycle().take(2 * page_size()).collect();
+        let file = file_of(&bytes);
+        let ahead = Ahead::new(file.as_fd(), 2 * page_size()).unwrap().from(64);
+        assert_eq!((ahead.lent(0, 1), ahead.lent(0, 0).unwrap().len()), (None, 0));
+        ahead.clear_to(10);
+        ahead.clear_to(5);
+        assert_eq!((ahead.is_clear_to(), ahead.lent(3, 7).unwrap()), (10, &bytes[67..74]));
+        assert!(ahead.lent(3, 8).is_none() && ahead.lent(usize::MAX, 2).is_none());
+        ahead.clear_to(usize::MAX);
+        let last = 2 * page_size() - 65;
+        assert_eq!(ahead.lent(last, 1).unwrap(), &bytes[last + 64..]);
+        assert!(ahead.lent(last, 2).is_none() && ahead.lent(1, usize::MAX).is_none());
+        let nothing = Ahead::new(file.as_fd(), 0).unwrap().from(64);
+        nothing.clear_to(1);
+        assert!(nothing.lent(0, 1).is_none());
     }
 
     #[cfg(any(target_os = "linux", target_os = "android"))]
