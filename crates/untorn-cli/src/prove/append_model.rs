@@ -98,7 +98,7 @@ impl Model {
         }
         let durability = if choice < 12 { Durability::Buffered } else { Durability::Synced };
         let mut keep = lens;
-        if choice % 3 == 0 {
+        if choice.is_multiple_of(3) {
             for (keep, first) in keep.iter_mut().zip(firsts) {
                 *keep = keep.saturating_sub(rng.below(40)).max(first);
             }

@@ -20,8 +20,8 @@ pub(super) fn run(args: &ProveChild) -> Result<()> {
     // The lists of the rounds before: what is there now, by its own word.
     let mut model = recall(args, &group.snapshot(), group.note())?;
     let (send, states) = channel();
-    let seed = args.seed ^ u64::from(args.round);
-    let reader = thread::spawn(move || read(&states, seed));
+    let chance = args.seed ^ u64::from(args.round);
+    let reader = thread::spawn(move || read(&states, chance));
     for counter in 0.. {
         let step = model.step(args.seed, args.round, counter);
         let seq = perform(&mut group, &step, args.round, counter)?;

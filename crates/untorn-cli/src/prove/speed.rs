@@ -170,7 +170,7 @@ pub(super) fn append(work: &Path, round: Duration) -> Result<Speed> {
     let options = AppendOnlyFile::<Vec<u8>>::options().fixed(40);
     let mut file = options.open(work.join("speed-append"))?;
     let mut raw = RawFile::new(work.join("speed-append-raw"))?;
-    let bytes = [0x5a; 40 * 1000];
+    let bytes = vec![0x5a; 40 * 1000];
     let ours = || {
         for _ in 0..1000 {
             file.append(&element)?;

@@ -206,16 +206,13 @@ impl<T, C> OpenOptions<T, C> {
     pub fn open_read_only(self, path: impl AsRef<Path>) -> Result<Reader<T, C>> {
         let codec = Arc::clone(&self.codec);
         let again = self.again(path.as_ref())?;
-        let source = match Follow::open(&again.path, &again.settings)? {
-            Some(follow) => {
-                super::open::expect(follow.meta(), &again.path, std::slice::from_ref(&again.spec))?;
-                follow.look()?;
-                Source::Foreign(follow)
-            }
-            None => {
-                let place = resolve(&again.settings, &again.path)?;
-                Source::Plain(Arc::new(plain(&place, again.spec.fixed, &again.settings)?))
-            }
+        let source = if let Some(follow) = Follow::open(&again.path, &again.settings)? {
+            super::open::expect(follow.meta(), &again.path, std::slice::from_ref(&again.spec))?;
+            follow.look()?;
+            Source::Foreign(follow)
+        } else {
+            let place = resolve(&again.settings, &again.path)?;
+            Source::Plain(Arc::new(plain(&place, again.spec.fixed, &again.settings)?))
         };
         Ok(Reader::of(source, 0, codec))
     }

@@ -112,7 +112,7 @@ fn check_member(
                     (0, Some(ends)) => elements_of(ends, member, len, at..to),
                     (0, None) => {
                         let size = u64::from(size).max(1);
-                        at / size..to.div_ceil(size).min(len)
+                        at.checked_div(size).unwrap_or(0)..to.div_ceil(size).min(len)
                     }
                     _ => at / END..(to / END).saturating_add(1).min(len),
                 };

@@ -80,7 +80,8 @@ impl Files {
         let got = self.file.read_at(&mut buffer, at);
         let got = got.map_err(|e| Error::system("read", self.file.path(), e).at(at))?;
         if got < buffer.len() {
-            let what = format!("it ends {} bytes before what was committed", buffer.len() - got);
+            let missing = buffer.len().saturating_sub(got);
+            let what = format!("it ends {missing} bytes before what was committed");
             let error = Error::new(ErrorKind::Damaged, "read", self.file.path(), what);
             return Err(error.at(at.saturating_add(got as u64)));
         }

@@ -175,7 +175,7 @@ impl Store {
     fn empty_successor(&self, nth: usize) -> Result<Prepared> {
         let member = self.member(nth)?;
         let generation = member.generation.saturating_add(1);
-        let site = Site { settings: &self.settings, home: &self.home, store_id: self.store_id };
+        let site = Site { settings: &self.settings, home: &self.home, store_id: self.id };
         let name = file_name("data", nth, generation);
         let path = self.home.path().join(&name);
         let fail = |e| Error::system("make", &path, e);

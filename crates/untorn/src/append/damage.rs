@@ -7,7 +7,7 @@
 //!   the last commit.
 
 use super::begin::{self, Site};
-use super::blocks::{SUM, Seed, Tail, block_of, start_of, sum_at};
+use super::blocks::{BLOCK, SUM, Seed, Tail, block_of, start_of, sum_at};
 use super::column::Files;
 use super::options::OnForeign;
 use super::record::{End, MemberState};
@@ -135,9 +135,9 @@ impl Found<'_> {
         while low < high {
             let middle = low.saturating_add(high.saturating_sub(low).div_ceil(2));
             if self.end_of(files, middle)? <= data {
-                low = middle
+                low = middle;
             } else {
-                high = middle.saturating_sub(1)
+                high = middle.saturating_sub(1);
             }
         }
         Ok(low)
@@ -214,7 +214,9 @@ pub(super) fn first_bad(files: &Files, seed: Seed, from: u64, to: u64) -> Result
         let sums = read_sums(files, block, some)?;
         let mut bad = None;
         files.each(start_of(block)..start_of(block.saturating_add(some)), |at, bytes| {
-            for (nth, bytes) in bytes.chunks(super::blocks::BLOCK as usize).enumerate() {
+            for (nth, bytes) in
+                bytes.chunks(usize::try_from(BLOCK).unwrap_or(usize::MAX)).enumerate()
+            {
                 let this = block_of(at).saturating_add(nth as u64);
                 let sum =
                     sums.get(usize::try_from(this.saturating_sub(block)).unwrap_or(usize::MAX));

@@ -57,7 +57,7 @@ pub(super) struct Again {
 
 impl Again {
     fn open(&self) -> Result<Store> {
-        let specs = vec![self.spec.clone()];
+        let specs = std::slice::from_ref(&self.spec);
         Store::open(&self.home, self.path.clone(), specs, self.settings.clone())
     }
 }
@@ -334,7 +334,7 @@ impl<T, C, H: Holds> AppendOnlyFile<T, C, H> {
     pub fn savepoint(&self) -> Result<Savepoint> {
         let store = self.holds.store()?;
         let pending = vec![(self.member, self.member()?.pending.copied())];
-        Ok(Savepoint { store_id: store.store_id, seq: store.seq, pending })
+        Ok(Savepoint { store: store.id, seq: store.seq, pending })
     }
 
     /// Makes pending what was pending at the savepoint. It can be come back to again.
@@ -417,7 +417,7 @@ impl<T, C, H: Holds> AppendOnlyFile<T, C, H> {
         if position < member.pending.keep {
             return member.view.get_or_read(position);
         }
-        member.pending.get(position).ok_or_else(|| self.out_of_range(member, position))
+        member.pending.get(position).ok_or_else(|| Self::out_of_range(member, position))
     }
 
     /// Appends a copy of the element at a position to `to`. After an error `to` is as it was.
@@ -431,12 +431,12 @@ impl<T, C, H: Holds> AppendOnlyFile<T, C, H> {
             return Ok(());
         }
         let bytes = member.pending.get(position);
-        to.extend_from_slice(bytes.ok_or_else(|| self.out_of_range(member, position))?);
+        to.extend_from_slice(bytes.ok_or_else(|| Self::out_of_range(member, position))?);
         Ok(())
     }
 
     #[cold]
-    fn out_of_range(&self, member: &Member, position: u64) -> Error {
+    fn out_of_range(member: &Member, position: u64) -> Error {
         let what = format!("it has {} elements; there is none at {position}", member.pending.len());
         Error::new(ErrorKind::OutOfRange, "read", &member.place.path(), what)
     }
@@ -733,7 +733,7 @@ impl<T, C: Codec<T>, H: Holds> AppendOnlyFile<T, C, H> {
             return self.codec.decode(&member.view.cow(position)?);
         }
         let bytes = member.pending.get(position);
-        self.codec.decode(bytes.ok_or_else(|| self.out_of_range(member, position))?)
+        self.codec.decode(bytes.ok_or_else(|| Self::out_of_range(member, position))?)
     }
 }
 
@@ -753,14 +753,14 @@ where
 /// What was pending at a moment, of a file or of a group.
 #[derive(Clone, Debug)]
 pub struct Savepoint {
-    pub(super) store_id: [u8; 16],
+    pub(super) store: [u8; 16],
     pub(super) seq: u64,
     pub(super) pending: Vec<(usize, Arc<Pending>)>,
 }
 
 impl Store {
     pub(super) fn rollback_to(&mut self, savepoint: &Savepoint) -> Result<()> {
-        if savepoint.store_id != self.store_id || savepoint.seq != self.seq {
+        if savepoint.store != self.id || savepoint.seq != self.seq {
             let what = "the savepoint is another store's, or there was a commit since";
             return Err(Error::new(ErrorKind::Precondition, "roll back", &self.path, what));
         }

@@ -90,8 +90,11 @@ fn path_of(bytes: &[u8]) -> PathBuf {
     PathBuf::from(OsStr::from_bytes(bytes))
 }
 
-/// The home of a file or group, or the directory itself if it is one; and the place of a file alone.
-fn find_home(settings: &Settings, path: &Path) -> Result<Option<(Arc<dyn Dir>, Option<Place>)>> {
+/// A home, and the place of a file alone.
+type Home = (Arc<dyn Dir>, Option<Place>);
+
+/// The home of a file or group, or the directory itself if it is one.
+fn find_home(settings: &Settings, path: &Path) -> Result<Option<Home>> {
     let is_home = path.extension().is_some_and(|end| end == "untorn");
     let (home, data) = if is_home {
         let place = Place::of(&*settings.fs, "open", path)?;
@@ -337,9 +340,9 @@ impl Follow {
     ) -> Result<Arc<Range>> {
         let key = (nth, ends, state.generation);
         let over = self.over(seen, key, files, true);
-        let seed = self.seed(nth, ends);
+        let sums = self.seed(nth, ends);
         let looked = self.over(seen, key, files, false);
-        if looked.tail_at(seed, end.end)?.crc != end.crc {
+        if looked.tail_at(sums, end.end)?.crc != end.crc {
             let last = start_of(block_of(end.end));
             let what =
                 format!("the bytes from {last} to {} are not those that were committed", end.end);
@@ -350,7 +353,7 @@ impl Follow {
                 file: over.file,
                 sums: over.sums,
                 base: files.base,
-                seed,
+                seed: sums,
                 mode: ReadMode::Pread,
                 verify: self.settings.verify,
                 reserve: 0,

@@ -154,7 +154,7 @@ impl GroupOptions {
             claim_member(&self.settings, spec, &self.home)?;
         }
         let settings = self.settings.clone();
-        let store = Store::open(&home, self.home, specs, settings)?;
+        let store = Store::open(&home, self.home, &specs, settings)?;
         Ok(AppendGroup { store })
     }
 
@@ -310,7 +310,7 @@ impl AppendGroup {
     pub fn savepoint(&self) -> Savepoint {
         let pending = self.store.members.iter().map(|member| member.pending.copied());
         let pending = pending.enumerate().collect();
-        Savepoint { store_id: self.store.store_id, seq: self.store.seq, pending }
+        Savepoint { store: self.store.id, seq: self.store.seq, pending }
     }
 
     /// Makes pending what was pending at the savepoint.

@@ -63,7 +63,7 @@ impl Store {
     pub(super) fn open(
         home: &Place,
         path: PathBuf,
-        specs: Vec<MemberSpec>,
+        specs: &[MemberSpec],
         settings: Settings,
     ) -> Result<Self> {
         let fs = Arc::clone(&settings.fs);
@@ -75,7 +75,7 @@ impl Store {
         refuse_member(&*dir, &path)?;
         let claim = Claim::take(&*fs, &*dir)?;
         commit::sweep_store(&*dir)?;
-        let store_id = identify(&settings, home, &dir, &path, (&specs, &places))?;
+        let store_id = identify(&settings, home, &dir, &path, (specs, &places))?;
         let site = Site { settings: &settings, home: &dir, store_id };
         let mut replay = Replay::new(specs.iter().map(|spec| spec.fixed).collect());
         let log_path = dir.path().join(LOG);
@@ -87,7 +87,7 @@ impl Store {
             taken.ok_or_else(|| no_sense(&log_path))
         })?;
         let mut report = RecoveryReport::default();
-        let opening = Opening { site, specs: &specs, places: &places };
+        let opening = Opening { site, specs, places: &places };
         let found = if replay.full.is_some() {
             let healed = log_report.healed.is_some();
             opening.recover(&log, &replay, healed, &mut report)?
@@ -113,7 +113,7 @@ impl Store {
             path,
             home: dir,
             claim,
-            store_id,
+            id: store_id,
             log,
             members,
             seq,

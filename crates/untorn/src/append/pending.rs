@@ -230,7 +230,7 @@ mod tests {
         assert_eq!((shared.bytes.as_ptr(), &shared), (address, &copy));
         assert!(Arc::ptr_eq(&shared, &held.copied()));
         put(held.own(), b"def");
-        assert_eq!((held.added(), shared.added(), &*copy == &*shared), (2, 1, true));
+        assert_eq!((held.added(), shared.added(), *copy == *shared), (2, 1, true));
         // Nobody else has it any more: it is not copied.
         let address = held.bytes.as_ptr();
         drop(held.share());

@@ -37,7 +37,7 @@ pub struct Store {
     pub(super) path: PathBuf,
     pub(super) home: Arc<dyn Dir>,
     pub(super) claim: Arc<Claim>,
-    pub(super) store_id: [u8; 16],
+    pub(super) id: [u8; 16],
     pub(super) log: State,
     pub(super) members: Vec<Member>,
     /// The last commit, and the note in it.
@@ -213,10 +213,8 @@ impl Store {
     /// As [`column`](Self::column).
     pub(super) fn column_mut(&mut self, nth: usize, ends: bool) -> Result<&mut Column> {
         let member = self.members.get_mut(nth);
-        let column = member.and_then(|member| match ends {
-            true => member.ends.as_mut(),
-            false => Some(&mut member.data),
-        });
+        let column = member
+            .and_then(|member| if ends { member.ends.as_mut() } else { Some(&mut member.data) });
         column.ok_or_else(|| no_member(&self.path))
     }
 

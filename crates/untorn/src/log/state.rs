@@ -70,23 +70,18 @@ fn replay(
     let mut size = Size::default();
     let mut scan = read(from)?;
     while let Some(record) = scan.next()? {
-        match piece_of(record.bytes) {
-            Some(piece) => {
-                match piece {
-                    Piece::Full(bytes) => size = Size { full: bytes.len() as u64, changes: 0 },
-                    Piece::Change(bytes) => {
-                        size.changes = size.changes.saturating_add(bytes.len() as u64);
-                    }
-                }
-                each(piece)?;
-            }
-            None => {
-                let what =
-                    "a record is neither a full state nor a change; it is not a log of a state";
-                let error = Error::new(ErrorKind::Damaged, "open state", path, what);
-                return Err(error.at(record.pos.frame));
+        let Some(piece) = piece_of(record.bytes) else {
+            let what = "a record is neither a full state nor a change; it is not a log of a state";
+            let error = Error::new(ErrorKind::Damaged, "open state", path, what);
+            return Err(error.at(record.pos.frame));
+        };
+        match piece {
+            Piece::Full(bytes) => size = Size { full: bytes.len() as u64, changes: 0 },
+            Piece::Change(bytes) => {
+                size.changes = size.changes.saturating_add(bytes.len() as u64);
             }
         }
+        each(piece)?;
     }
     Ok(size)
 }

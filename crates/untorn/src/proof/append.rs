@@ -16,7 +16,7 @@ use crate::{Durability, ErrorKind, Outcome};
 
 const DIR: &str = "/data";
 /// Bytes of an element of fixed size: sixteen fill a block.
-const SIZE: usize = 1024;
+const SIZE: u32 = 1024;
 /// Elements that stand there at the start: almost a block.
 const START: u64 = 14;
 
@@ -39,9 +39,13 @@ impl Shape {
     }
 }
 
+fn index(at: u64) -> usize {
+    usize::try_from(at).unwrap_or(usize::MAX)
+}
+
 /// The bytes of an element, by what it was numbered when it was made.
 fn bytes(id: u64, fixed: bool) -> Vec<u8> {
-    let len = if fixed { SIZE } else { (id as usize * 397) % 1700 };
+    let len = index(if fixed { u64::from(SIZE) } else { id * 397 % 1700 });
     // In words: most of the time of an exploration goes into making these.
     let word = |at: u64| {
         let mixed = (id ^ at << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -71,7 +75,7 @@ impl fmt::Display for Disk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (first, ids) in &self.lists {
             write!(f, "[{first}.. {} ", ids.len())?;
-            write!(f, "{:?}] ", &ids[(*first as usize).max(ids.len().saturating_sub(6))..])?;
+            write!(f, "{:?}] ", &ids[index(*first).max(ids.len().saturating_sub(6))..])?;
         }
         Ok(())
     }
@@ -94,18 +98,18 @@ fn path(member: usize) -> String {
 }
 
 #[derive(Clone, Copy)]
-struct How2 {
+struct Kind {
     shape: Shape,
     checkpoint_bytes: u64,
 }
 
-impl How2 {
+impl Kind {
     fn file(self, fs: Arc<dyn Fs>) -> OpenOptions<Vec<u8>> {
         let options = OpenOptions::new();
         let fixed = self.shape == Shape::Fixed;
-        let options = if fixed { options.fixed(SIZE as u32) } else { options.variable() };
+        let options = if fixed { options.fixed(SIZE) } else { options.variable() };
         options
-            .inline_limit(2 * SIZE)
+            .inline_limit(2048)
             .checkpoint_bytes(self.checkpoint_bytes)
             .log_segment_bytes(8192)
             .fs(fs)
@@ -114,11 +118,11 @@ impl How2 {
     fn group(self, fs: Arc<dyn Fs>) -> GroupOptions {
         let mut options = AppendGroup::options(format!("{DIR}/group"));
         for (nth, fixed) in self.shape.members().iter().enumerate() {
-            let spec = if *fixed { FileSpec::fixed(SIZE as u32) } else { FileSpec::variable() };
+            let spec = if *fixed { FileSpec::fixed(SIZE) } else { FileSpec::variable() };
             options = options.file(["a", "b", "c"][nth], path(nth), spec);
         }
         options
-            .inline_limit(2 * SIZE)
+            .inline_limit(2048)
             .checkpoint_bytes(self.checkpoint_bytes)
             .log_segment_bytes(8192)
             .fs(fs)
@@ -141,7 +145,7 @@ impl How2 {
 }
 
 impl Store {
-    fn open(fs: Arc<dyn Fs>, how: How2) -> crate::Result<Self> {
+    fn open(fs: Arc<dyn Fs>, how: Kind) -> crate::Result<Self> {
         if how.shape == Shape::Group {
             return Ok(Self::Group(Box::new(how.group(fs).open()?)));
         }
@@ -237,7 +241,7 @@ impl Held {
                 return Ok(false);
             }
             for pos in *first..ids.len() as u64 {
-                if *snapshot.get_cow(pos)? != bytes(ids[pos as usize], *fixed) {
+                if *snapshot.get_cow(pos)? != bytes(ids[index(pos)], *fixed) {
                     return Ok(false);
                 }
             }
@@ -247,7 +251,7 @@ impl Held {
 }
 
 struct World {
-    how: How2,
+    how: Kind,
     store: Option<Store>,
     disk: Disk,
     /// Or this, after a failure of which nobody knows what it did.
@@ -258,7 +262,7 @@ struct World {
 
 impl World {
     /// A store of some elements, closed in order or just left.
-    fn new(run: &Run<Ledger>, how: How2, elements: u64) -> Result<Self, Fail> {
+    fn new(run: &Run<Ledger>, how: Kind, elements: u64) -> Result<Self, Fail> {
         let mut promises = Promises::default();
         let disk = Disk::of(how.shape);
         let entry = promises.issue(run, "empty", &disk);
@@ -358,7 +362,7 @@ impl World {
         let mut keeps = Vec::new();
         for (first, ids) in &mut next.lists {
             let keep = (ids.len() as u64).saturating_sub(rewind).max(*first);
-            ids.truncate(keep as usize);
+            ids.truncate(index(keep));
             keeps.push(keep);
             ids.extend((0..add).map(|_| run.next()));
         }
@@ -370,7 +374,7 @@ impl World {
                 if rewind > 0 {
                     store.rewind(member, keeps[member])?;
                 }
-                for id in &after.lists[member].1[keeps[member] as usize..] {
+                for id in &after.lists[member].1[index(keeps[member])..] {
                     store.append(member, &bytes(*id, *fixed))?;
                 }
             }
@@ -445,7 +449,7 @@ impl World {
 }
 
 /// Opens what is there, compares it with what may be, and goes on with it to the end.
-fn check(after: &After<Ledger>, how: How2) -> Result<(), Fail> {
+fn check(after: &After<Ledger>, how: Kind) -> Result<(), Fail> {
     let (mut states, or_nothing) = candidates(after);
     if or_nothing {
         states.push(Arc::new(Disk::of(how.shape)));
@@ -479,8 +483,8 @@ fn check(after: &After<Ledger>, how: How2) -> Result<(), Fail> {
     drop(seen);
     for (member, fixed) in how.shape.members().iter().enumerate() {
         let ids = &found.lists[member].1;
-        let len = after.sim().read(&path(member)).map_or(0, |data| data.len());
-        if *fixed && len != ids.len() * SIZE {
+        let len = after.sim().read(path(member)).map_or(0, |data| data.len());
+        if *fixed && len as u64 != ids.len() as u64 * u64::from(SIZE) {
             return Err(Fail::new(format!("{} elements in {len} bytes of data", ids.len())));
         }
     }
@@ -493,7 +497,7 @@ fn check(after: &After<Ledger>, how: How2) -> Result<(), Fail> {
     let mut next = (*found).clone();
     for (member, fixed) in how.shape.members().iter().enumerate() {
         let (first, ids) = &mut next.lists[member];
-        let keep = ids.len().saturating_sub(1).max(*first as usize);
+        let keep = ids.len().saturating_sub(1).max(index(*first));
         store.rewind(member, keep as u64)?;
         ids.truncate(keep);
         for id in [(); 3].map(|()| after.next()) {
@@ -519,7 +523,7 @@ fn check(after: &After<Ledger>, how: How2) -> Result<(), Fail> {
 }
 
 /// Nothing is left over of compactions and creations that did not come to their end.
-fn leftovers(after: &After<Ledger>, how: How2) -> Result<(), Fail> {
+fn leftovers(after: &After<Ledger>, how: Kind) -> Result<(), Fail> {
     let members = how.shape.members();
     let columns: usize = members.iter().map(|fixed| if *fixed { 1 } else { 3 }).sum();
     let ours = |path: &PathBuf| {
@@ -533,15 +537,15 @@ fn leftovers(after: &After<Ledger>, how: How2) -> Result<(), Fail> {
     Err(Fail::new(format!("{columns} files belong to it, there are {there:?}")))
 }
 
-const ALONE: How2 = How2 { shape: Shape::Variable, checkpoint_bytes: 1 << 20 };
-const FIXED: How2 = How2 { shape: Shape::Fixed, checkpoint_bytes: 1 << 20 };
-const GROUP: How2 = How2 { shape: Shape::Group, checkpoint_bytes: 1 << 20 };
+const ALONE: Kind = Kind { shape: Shape::Variable, checkpoint_bytes: 1 << 20 };
+const FIXED: Kind = Kind { shape: Shape::Fixed, checkpoint_bytes: 1 << 20 };
+const GROUP: Kind = Kind { shape: Shape::Group, checkpoint_bytes: 1 << 20 };
 /// So small that almost each commit is followed by a checkpoint.
-const CHECKPOINTS: How2 = How2 { shape: Shape::Variable, checkpoint_bytes: 600 };
+const CHECKPOINTS: Kind = Kind { shape: Shape::Variable, checkpoint_bytes: 600 };
 
 fn explorer(
     task: Task<'_>,
-    how: How2,
+    how: Kind,
     check: fn(&After<Ledger>) -> Result<(), Fail>,
 ) -> Explorer<Ledger, World> {
     task.explorer(check)
