@@ -1,4 +1,8 @@
 //! The append-only file as its users have it.
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "small numbers, and bytes that are made of them"
+)]
 
 use std::path::Path;
 
@@ -257,9 +261,9 @@ fn a_reader_beside_a_busy_writer_never_gets_other_bytes() {
             over.store(true, std::sync::atomic::Ordering::Relaxed);
         });
         while !over.load(std::sync::atomic::Ordering::Relaxed) || good == 0 {
-            let Ok(state) = reader.snapshot() else { continue };
-            for at in state.first()..state.len() {
-                match state.get_cow(at) {
+            let Ok(seen) = reader.snapshot() else { continue };
+            for at in seen.first()..seen.len() {
+                match seen.get_cow(at) {
                     Ok(found) => {
                         let turn = u64::from_le_bytes(*found[8..].first_chunk().unwrap());
                         assert_eq!(*found, bytes(at, turn));

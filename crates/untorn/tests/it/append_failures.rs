@@ -1,5 +1,9 @@
 //! How the crates before this one fail, by the numbers of the list that it was built against, and what happens here: for elements
 //! of fixed and of variable size.
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "small numbers, and bytes that are made of them"
+)]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -92,7 +96,7 @@ fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/grin").join(name)
 }
 
-/// What grin_store appended, by the formula of the fixtures.
+/// What `grin_store` appended, by the formula of the fixtures.
 fn grin_element(n: u64, len: u64) -> Vec<u8> {
     (0..len).map(|j| ((31 * n + 7 * j + 1) % 251) as u8).collect()
 }

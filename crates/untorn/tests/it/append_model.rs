@@ -1,4 +1,8 @@
 //! Every call of the append-only file, at random, against lists of elements: alone and in a group, with kills and power cuts between.
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "small numbers, and bytes that are made of them"
+)]
 
 use std::sync::Arc;
 
@@ -272,8 +276,9 @@ impl World {
     }
 
     fn discard(&mut self) {
-        for member in 0..self.sizes.len() {
-            on!(self.store.as_mut().unwrap(), member, file => file.discard());
+        match self.store.as_mut().unwrap() {
+            Store::File(file) => file.discard(),
+            Store::Group(group) => group.discard(),
         }
         self.pending = self.visible().clone();
     }
@@ -307,7 +312,7 @@ impl World {
         }
         assert_eq!(done.unwrap().dropped, dead.len() as u64);
         let list = &self.pending[member];
-        let alive = |at: &u64| at % every != 0;
+        let alive = |at: &u64| !at.is_multiple_of(every);
         let kept = (first..len).filter(alive).map(|at| list.elements[at as usize].clone());
         self.prepared[member] = Some((kept.collect(), len as usize));
     }

@@ -1,5 +1,9 @@
 //! Rot and cuts in every file of a small append-only store: the same elements, fewer commits where nothing vouched for them, or a
 //! typed error; never another element.
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "small numbers, and bytes that are made of them"
+)]
 
 use std::path::PathBuf;
 use std::sync::Arc;
