@@ -108,7 +108,7 @@ impl<T, C> AppendOnlyFile<T, C> {
     ///
     /// # Cost
     /// After a close in order no sync, and time that does not grow with the file. After a crash what the log has since the last checkpoint is
-    /// written again (64 MiB at most, but for what one commit had more): 4 syncs for fixed sizes, 6 for variable.
+    /// written again (64 MiB at most, but for what one commit had more): 3 syncs, with variable sizes 5, and those of the log.
     ///
     /// # Errors
     /// `Locked`: another handle, thread or process has it. `Precondition`: another element size, codec or version than the
@@ -473,7 +473,7 @@ impl<T, C, H: Holds> AppendOnlyFile<T, C, H> {
     /// poisoned. **If the process dies** or **if power fails** meanwhile: the old or the new ones, whole.
     ///
     /// # Cost
-    /// 5 syncs and a rename, with variable sizes 7.
+    /// 4 syncs and a rename, with variable sizes 6.
     ///
     /// # Errors
     /// `Precondition` if nothing is prepared, something is pending, or elements that it covers were rewound; `Poisoned`, `NoSpace`, `Io`.
