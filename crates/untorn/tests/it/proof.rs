@@ -144,17 +144,17 @@ fn every_sync_has_a_reason() {
 
 #[test]
 fn append_all_sequences() {
-    check(Store::Append, 0, 100_000);
+    check(Store::Append, 0, 60_000);
 }
 
 #[test]
 fn append_checkpoints() {
-    check(Store::Append, 1, 60_000);
+    check(Store::Append, 1, 40_000);
 }
 
 #[test]
 fn append_group() {
-    check(Store::Append, 2, 40_000);
+    check(Store::Append, 2, 20_000);
 }
 
 #[test]
@@ -164,10 +164,10 @@ fn append_adopted() {
 
 #[test]
 fn append_pruning() {
-    check(Store::Append, 4, 20_000);
+    check(Store::Append, 4, 15_000);
 }
 
 #[test]
 fn append_a_fault_at_every_call() {
-    check(Store::Append, 5, 20_000);
+    check(Store::Append, 5, 15_000);
 }
