@@ -2,6 +2,7 @@
 
 use crate::{root, tidy};
 
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -16,13 +17,14 @@ use Outcome::{Failed, Passed, Skipped};
 
 type Job = fn() -> Outcome;
 
-const JOBS: [(&str, Job); 13] = [
+const JOBS: [(&str, Job); 14] = [
     ("fmt", fmt),
     ("tidy", tidy_all),
     ("clippy", clippy),
     ("features", features),
     ("docs", docs),
     ("test", all_tests),
+    ("shuttle", shuttle),
     ("deps", deps),
     ("deny", deny),
     ("bench", bench),
@@ -199,6 +201,34 @@ fn docs() -> Outcome {
 
 fn all_tests() -> Outcome {
     passes(cargo().args(["test", "--workspace", "--all-features"]))
+}
+
+/// The read side of `append` under a scheduler that chooses which thread goes on. The flag is one of all crates, so that they are built
+/// apart: the builds of the other jobs stay.
+fn shuttle() -> Outcome {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root().join("target"), PathBuf::from);
+    let flags = std::env::var("RUSTFLAGS").unwrap_or_default();
+    let flags = format!("{flags} --cfg shuttle -D warnings");
+    let scheduled = |args: &str| {
+        let mut command = cargo();
+        command.args(args.split(' ')).env("RUSTFLAGS", flags.trim_start());
+        command.env("CARGO_TARGET_DIR", target.join("shuttle"));
+        // It would win over the other.
+        command.env_remove("CARGO_ENCODED_RUSTFLAGS");
+        command
+    };
+    let tree = "tree --package untorn --all-features --edges normal,dev";
+    if answers(cargo().args(tree.split(' '))) && !answers(&mut scheduled(tree)) {
+        return Skipped("the crate shuttle cannot be fetched".into());
+    }
+    let tests = "test --package untorn --all-features --lib -- append::shuttle_tests::";
+    // Without the flag there are none, and none would pass.
+    let found = lines_of(scheduled(tests).arg("--list"));
+    if !found.iter().any(|line| line.starts_with("append::shuttle_tests::")) {
+        println!("no test was built with the scheduler");
+        return Failed;
+    }
+    passes(&mut scheduled(tests))
 }
 
 /// Without its default features the library depends on the crates in `xtask/deps.txt` and no others: no C code.

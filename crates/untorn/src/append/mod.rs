@@ -67,6 +67,8 @@ mod reader;
 mod record;
 mod replay;
 mod settings;
+#[cfg(all(test, shuttle, feature = "sim"))]
+mod shuttle_tests;
 mod sizes;
 mod snapshot;
 mod stats;

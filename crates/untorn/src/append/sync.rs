@@ -1,8 +1,15 @@
-//! The locks and atomics of the read side, in one place, so that a scheduler of tests can take theirs.
+//! The locks and atomics of the read side, in one place, so that a scheduler of tests can take theirs: with `--cfg shuttle` the tests
+//! are built with those of `shuttle`. Counts stay those of `std`; nothing waits for them.
 
 use std::sync::Arc;
-pub(super) use std::sync::atomic::{AtomicU64, Ordering};
-pub(super) use std::sync::{
+
+#[cfg(all(test, shuttle))]
+use shuttle::sync as own;
+#[cfg(not(all(test, shuttle)))]
+use std::sync as own;
+
+pub(super) use own::atomic::{AtomicU64, Ordering};
+pub(super) use own::{
     Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
 };
 
@@ -21,30 +28,71 @@ pub(super) fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
     lock.write().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A shared value that is replaced as a whole, or taken out.
-pub(super) struct ArcCell<T>(arc_swap::ArcSwapOption<T>);
+#[cfg(all(test, shuttle))]
+pub(super) use scheduled::ArcCell;
+#[cfg(not(all(test, shuttle)))]
+pub(super) use swapped::ArcCell;
 
-impl<T> ArcCell<T> {
-    pub(super) fn new(value: Option<Arc<T>>) -> Self {
-        Self(arc_swap::ArcSwapOption::new(value))
+#[cfg(not(all(test, shuttle)))]
+mod swapped {
+    use super::Arc;
+
+    /// A shared value that is replaced as a whole, or taken out.
+    pub(in super::super) struct ArcCell<T>(arc_swap::ArcSwapOption<T>);
+
+    impl<T> ArcCell<T> {
+        pub(in super::super) fn new(value: Option<Arc<T>>) -> Self {
+            Self(arc_swap::ArcSwapOption::new(value))
+        }
+
+        /// A look at it, without a count that other threads write to.
+        #[inline]
+        pub(in super::super) fn load(&self) -> arc_swap::Guard<Option<Arc<T>>> {
+            self.0.load()
+        }
+
+        pub(in super::super) fn load_full(&self) -> Option<Arc<T>> {
+            self.0.load_full()
+        }
+
+        pub(in super::super) fn store(&self, value: Option<Arc<T>>) {
+            self.0.store(value);
+        }
+
+        /// Takes it out. Who looks at it is counted when this returns.
+        pub(in super::super) fn take(&self) -> Option<Arc<T>> {
+            self.0.swap(None)
+        }
     }
+}
 
-    /// A look at it, without a count that other threads write to.
-    #[inline]
-    pub(super) fn load(&self) -> arc_swap::Guard<Option<Arc<T>>> {
-        self.0.load()
-    }
+/// The same to the scheduler: each look, and each change, is one step. That `arc_swap` counts those who look is not tried here.
+#[cfg(all(test, shuttle))]
+mod scheduled {
+    use super::{Arc, Mutex, lock};
 
-    pub(super) fn load_full(&self) -> Option<Arc<T>> {
-        self.0.load_full()
-    }
+    pub(in super::super) struct ArcCell<T>(Mutex<Option<Arc<T>>>);
 
-    pub(super) fn store(&self, value: Option<Arc<T>>) {
-        self.0.store(value);
-    }
+    impl<T> ArcCell<T> {
+        pub(in super::super) fn new(value: Option<Arc<T>>) -> Self {
+            Self(Mutex::new(value))
+        }
 
-    /// Takes it out. Who looks at it is counted when this returns.
-    pub(super) fn take(&self) -> Option<Arc<T>> {
-        self.0.swap(None)
+        pub(in super::super) fn load(&self) -> Option<Arc<T>> {
+            self.load_full()
+        }
+
+        pub(in super::super) fn load_full(&self) -> Option<Arc<T>> {
+            lock(&self.0).clone()
+        }
+
+        pub(in super::super) fn store(&self, value: Option<Arc<T>>) {
+            let old = std::mem::replace(&mut *lock(&self.0), value);
+            drop(old);
+        }
+
+        pub(in super::super) fn take(&self) -> Option<Arc<T>> {
+            lock(&self.0).take()
+        }
     }
 }
