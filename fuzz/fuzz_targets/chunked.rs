@@ -70,7 +70,9 @@ fuzz_target!(|data: &[u8]| {
         sim.put(path, &bytes).expect("the path is there");
         rest = after;
     }
-    if let Ok(mut view) = PartView::open_with(PATH, &ChunkedOptions::new().fs(Arc::new(sim.clone()))) {
+    if let Ok(mut view) =
+        PartView::open_with(PATH, &ChunkedOptions::new().fs(Arc::new(sim.clone())))
+    {
         drop((view.verify(), view.ranges(), view.read_at(0, &mut [0; 100])));
     }
     for on_damage in [OnDamage::Refuse, OnDamage::Truncate] {

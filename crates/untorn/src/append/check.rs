@@ -106,8 +106,12 @@ fn check_member(
     for (column, ((files, seed), (from, end))) in columns.iter().zip(ends_of).enumerate() {
         let Some(end) = end else { continue };
         let mut bad = |at: u64, to: u64| {
-            report.damaged_blocks = report.damaged_blocks.saturating_add(1);
-            if report.damage.len() < LISTED {
+            let blocks = to.saturating_sub(at).div_ceil(BLOCK).max(1);
+            report.damaged_blocks = report.damaged_blocks.saturating_add(blocks);
+            let room = LISTED.saturating_sub(report.damage.len()) as u64;
+            for nth in 0..blocks.min(room) {
+                let at = at.saturating_add(start_of(nth));
+                let to = at.saturating_add(BLOCK).min(to);
                 let elements = match (column, ends_files) {
                     (0, Some(ends)) => elements_of(ends, member, len, at..to),
                     (0, None) => {
@@ -146,11 +150,10 @@ fn check_column(
         let to = at.saturating_add(STEP).min(last);
         let there = to.min(start_of(block_of(have)));
         match first_bad(files, seed, at, there.max(at))? {
-            // Of a file that is cut: each block that is missing.
+            // Of a file that is cut all the rest at once: a log that was tampered with may say that it is longer than any file.
             None if there < to => {
-                let missing = there.max(at);
-                bad(missing, missing.saturating_add(BLOCK));
-                at = missing.saturating_add(BLOCK);
+                bad(there.max(at), last);
+                at = last;
             }
             None => at = to,
             Some(found) => {

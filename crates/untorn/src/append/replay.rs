@@ -96,13 +96,18 @@ fn end_of(member: &MemberState, ends: bool) -> Option<End> {
     if ends { member.ends } else { Some(member.data) }
 }
 
-/// Whether the columns of a member agree with each other.
+/// Whether the columns of a member agree with each other, and its first element lies within them.
 fn whole(member: &MemberState, fixed: u32) -> bool {
-    match (member.ends, fixed) {
-        (Some(ends), 0) => ends.end.is_multiple_of(8),
-        (None, fixed) => member.data.end.checked_rem(u64::from(fixed)) == Some(0),
+    let fits = match (member.ends, fixed) {
+        (Some(ends), 0) => ends.end.is_multiple_of(8) && member.first <= ends.end / 8,
+        (None, fixed) => {
+            let fixed = u64::from(fixed);
+            member.data.end.checked_rem(fixed) == Some(0)
+                && member.first.checked_mul(fixed) == Some(member.first_byte)
+        }
         (Some(_), _) => false,
-    }
+    };
+    fits && member.first_byte <= member.data.end
 }
 
 /// Brings `now` to where the change leads; `None` if it does not go with it.
@@ -176,6 +181,14 @@ mod tests {
         of_four.take_full(&full).unwrap();
         assert!(of_four.take_change(&extend(0, 6)).is_none());
         assert!(Replay::new(vec![0]).take_full(&full).is_none());
+        // A first element behind the last, or one that does not begin where it must.
+        for (first, first_byte) in [(u64::MAX, 0), (2, 8), (1, 0), (0, 4)] {
+            let mut of_four = of_four.clone();
+            of_four.take_change(&extend(0, 4)).unwrap();
+            let entries = vec![Entry::Head { member: 0, first, first_byte }];
+            let change = Change { entries, ..Change::default() }.encode();
+            assert!(of_four.take_change(&change).is_none(), "{first} {first_byte}");
+        }
         assert!(Replay::new(vec![1, 1]).take_full(&full).is_none());
     }
 }
