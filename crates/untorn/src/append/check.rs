@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::blocks::{BLOCK, block_of, start_of};
 use super::column::Files;
-use super::damage::first_bad;
+use super::damage::each_bad;
 use super::follow::Follow;
 use super::record::{End, MemberState};
 use super::settings::Settings;
@@ -148,18 +148,16 @@ fn check_column(
     while at < last {
         progress(at, end.end);
         let to = at.saturating_add(STEP).min(last);
-        let there = to.min(start_of(block_of(have)));
-        match first_bad(files, seed, at, there.max(at))? {
+        let there = to.min(start_of(block_of(have))).max(at);
+        each_bad(files, seed, at..there, |found| {
+            bad(found, found.saturating_add(BLOCK));
+            true
+        })?;
+        at = to;
+        if there < to {
             // Of a file that is cut all the rest at once: a log that was tampered with may say that it is longer than any file.
-            None if there < to => {
-                bad(there.max(at), last);
-                at = last;
-            }
-            None => at = to,
-            Some(found) => {
-                bad(found, found.saturating_add(BLOCK));
-                at = found.saturating_add(BLOCK);
-            }
+            bad(there, last);
+            at = last;
         }
     }
     let tail = files.tail_at(seed, end.end);

@@ -6,6 +6,8 @@
 //! - D2 What is cut from a data file was copied first. The ends are ours alone, and cut without a copy where they go on behind
 //!   the last commit.
 
+use std::ops::Range;
+
 use super::begin::{self, Site};
 use super::blocks::{BLOCK, SUM, Seed, Tail, block_of, start_of, sum_at};
 use super::column::Files;
@@ -207,31 +209,38 @@ impl Found<'_> {
 
 /// Where the first full block begins that does not fit its sum.
 pub(super) fn first_bad(files: &Files, seed: Seed, from: u64, to: u64) -> Result<Option<u64>> {
-    const SUMS: u64 = 1024;
-    let (mut block, last) = (block_of(from), block_of(to));
+    let mut first = None;
+    each_bad(files, seed, from..to, |at| {
+        first = Some(at);
+        false
+    })?;
+    Ok(first)
+}
+
+/// Hands out where full blocks begin that do not fit their sums, as long as `found` says to go on.
+pub(super) fn each_bad(
+    files: &Files,
+    seed: Seed,
+    bytes: Range<u64>,
+    mut found: impl FnMut(u64) -> bool,
+) -> Result<()> {
+    const SOME: u64 = 64;
+    let (mut block, last) = (block_of(bytes.start), block_of(bytes.end));
     while block < last {
-        let some = last.saturating_sub(block).min(SUMS);
+        let some = last.saturating_sub(block).min(SOME);
+        let next = block.saturating_add(some);
         let sums = read_sums(files, block, some)?;
-        let mut bad = None;
-        files.each(start_of(block)..start_of(block.saturating_add(some)), |at, bytes| {
-            for (nth, bytes) in
-                bytes.chunks(usize::try_from(BLOCK).unwrap_or(usize::MAX)).enumerate()
-            {
-                let this = block_of(at).saturating_add(nth as u64);
-                let sum =
-                    sums.get(usize::try_from(this.saturating_sub(block)).unwrap_or(usize::MAX));
-                if bad.is_none() && sum != Some(&seed.sum(this, bytes)) {
-                    bad = Some(start_of(this));
-                }
+        let read = files.read(start_of(block)..start_of(next))?;
+        let blocks = read.chunks(usize::try_from(BLOCK).unwrap_or(usize::MAX));
+        for (nth, (this, bytes)) in (block..next).zip(blocks).enumerate() {
+            let fits = sums.get(nth) == Some(&seed.sum(this, bytes));
+            if !fits && !found(start_of(this)) {
+                return Ok(());
             }
-            Ok(())
-        })?;
-        if bad.is_some() {
-            return Ok(bad);
         }
-        block = block.saturating_add(some);
+        block = next;
     }
-    Ok(None)
+    Ok(())
 }
 
 /// The sums of some full blocks; fewer if there are no more.
