@@ -128,7 +128,7 @@ pub(super) fn run(
             thread::sleep(Duration::from_micros(rng.below(50_000)));
         }
         if round == 0 {
-            child.signal(Signal::STOP)?;
+            child.stop()?;
             victim.intrude(&mut found)?;
             child.signal(Signal::CONT)?;
             // It must be able to go on: one that cannot ends by itself, which is told below.
@@ -182,6 +182,29 @@ impl Writing {
                 Err(Failure::plain(ErrorKind::TimedOut, what))
             }
         }
+    }
+
+    /// Stops it, and waits until all its threads stand: one that is inside a call of the disk gets to the call's end first.
+    fn stop(&self) -> Result<()> {
+        const PAUSE: Duration = Duration::from_millis(1);
+        const PAUSES: u32 = 10_000;
+        self.signal(Signal::STOP)?;
+        let tasks = Path::new("/proc").join(self.child.id().to_string()).join("task");
+        for _ in 0..PAUSES {
+            // Where there is no such list it is waited for no longer.
+            let Ok(list) = std::fs::read_dir(&tasks) else { break };
+            let stands = |task: std::io::Result<std::fs::DirEntry>| {
+                let status =
+                    task.and_then(|task| std::fs::read_to_string(task.path().join("status")));
+                status
+                    .map_or(true, |status| status.lines().any(|line| line.starts_with("State:\tT")))
+            };
+            if list.into_iter().all(stands) {
+                break;
+            }
+            thread::sleep(PAUSE);
+        }
+        Ok(())
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {

@@ -73,7 +73,8 @@ pub(super) fn identify_with(path: &Path, settings: &Settings) -> Result<Option<I
     let Some((home, _)) = find_home(settings, path)? else { return Ok(None) };
     let Some(meta) = load_meta(&*home)? else { return Ok(None) };
     let is_group = meta.members.iter().any(|member| !member.name.is_empty());
-    let data = home.path().with_extension("");
+    let is_home = path.extension().is_some_and(|end| end == "untorn");
+    let data = if is_home { path.with_extension("") } else { path.to_path_buf() };
     let beside = home.path().parent().map_or_else(PathBuf::new, Path::to_path_buf);
     let members = meta.members.into_iter().map(|member| MemberIdentity {
         path: if is_group { beside.join(path_of(&member.path)) } else { data.clone() },
