@@ -340,7 +340,8 @@ impl Store {
         Ok(())
     }
 
-    /// What readers see if the rewind cannot be finished: the elements that it keeps.
+    /// What readers see if the rewind cannot be finished: the elements that it keeps. The block that it ends in was compared when the
+    /// tail was made of it, so that it is not looked for in sums that may be half written.
     fn rewound(&self, parts: &[Part]) -> Result<Published> {
         let members = self.members.iter().map(Member::shown).collect();
         let mut next = Published { seq: self.seq, members, hold: Some(Arc::clone(&self.claim)) };
