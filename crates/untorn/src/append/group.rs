@@ -7,17 +7,17 @@ use std::sync::Arc;
 use super::file::{AppendOnlyFile, Savepoint};
 use super::follow::Follow;
 use super::open::{GROUP, home_of};
-use super::options::{OnForeign, ProtocolVersion, Verify};
+use super::options::ProtocolVersion;
 use super::publish::Published;
 use super::reader::{Reader, Source};
-use super::settings::{MemberSpec, Settings};
+use super::settings::{MemberSpec, Settings, settings_setters};
 use super::snapshot::Snapshot;
 use super::stats::{Commit, PruneReport, RecoveryReport};
 use super::store::{Member, Store};
 use crate::codec::{Codec, Raw};
 use crate::commit::{self, Place, Sites};
-use crate::fs::{Fs, ReadMode, SyncSite};
-use crate::{Durability, Error, ErrorKind, OnDamage, Result};
+use crate::fs::SyncSite;
+use crate::{Durability, Error, ErrorKind, Result};
 
 /// What one file of a group has.
 #[derive(Clone, Debug)]
@@ -83,66 +83,7 @@ impl GroupOptions {
         self
     }
 
-    /// Up to so many bytes of each file ride in the record of a commit. Default 64 KiB.
-    pub fn inline_limit(mut self, bytes: usize) -> Self {
-        self.settings.inline_limit = bytes;
-        self
-    }
-
-    /// Bytes of records after which a checkpoint is made. Default 64 MiB.
-    pub fn checkpoint_bytes(mut self, bytes: u64) -> Self {
-        self.settings.checkpoint_bytes = bytes;
-        self
-    }
-
-    /// How the data is read. Default: from a map, but on a network file system.
-    pub fn read_mode(mut self, mode: ReadMode) -> Self {
-        self.settings.read_mode = mode;
-        self
-    }
-
-    /// When bytes are compared with their checksums. Default: when they are first touched.
-    pub fn verify(mut self, verify: Verify) -> Self {
-        self.settings.verify = verify;
-        self
-    }
-
-    /// What to do if committed bytes do not verify at the open. Default: refuse.
-    pub fn on_damage(mut self, on_damage: OnDamage) -> Self {
-        self.settings.on_damage = on_damage;
-        self
-    }
-
-    /// What to do if a foreign program changed a file's length while it was closed. Default: refuse.
-    pub fn on_foreign(mut self, on_foreign: OnForeign) -> Self {
-        self.settings.on_foreign = on_foreign;
-        self
-    }
-
-    /// Whether files that do not exist are made. Default yes.
-    pub fn create(mut self, create: bool) -> Self {
-        self.settings.create = create;
-        self
-    }
-
-    /// Is told how far long work is, in bytes done and bytes in all.
-    pub fn progress(mut self, progress: impl Fn(u64, u64) + Send + Sync + 'static) -> Self {
-        self.settings.progress = Some(Arc::new(progress));
-        self
-    }
-
-    /// The file system. Default [`OsFs`](crate::fs::OsFs).
-    pub fn fs(mut self, fs: Arc<dyn Fs>) -> Self {
-        self.settings.fs = fs;
-        self
-    }
-
-    /// Size that segments of the log grow to.
-    #[doc(hidden)]
-    pub fn log_segment_bytes(mut self, bytes: u64) -> Self {
-        self.settings.log_segment_bytes = bytes;
-        self
-    }
+    settings_setters!();
 
     /// Opens or creates the group and its files.
     ///

@@ -106,3 +106,88 @@ impl MemberSpec {
         Ok(())
     }
 }
+
+/// The setters that options of one file and of a group have alike, for a type with a field `settings`.
+macro_rules! settings_setters {
+    () => {
+        /// Up to so many bytes of each file ride in the record of a commit, so that one sync does. Default 64 KiB.
+        pub fn inline_limit(mut self, bytes: usize) -> Self {
+            self.settings.inline_limit = bytes;
+            self
+        }
+
+        /// Bytes of records after which a checkpoint is made: what an open after a crash may have to write again. Default 64 MiB.
+        pub fn checkpoint_bytes(mut self, bytes: u64) -> Self {
+            self.settings.checkpoint_bytes = bytes;
+            self
+        }
+
+        /// Addresses that are reserved for the map at least. Default: four times the file, and 64 MiB at least.
+        pub fn reserve(mut self, bytes: u64) -> Self {
+            self.settings.reserve = bytes;
+            self
+        }
+
+        /// Bytes that a rewind may copy to memory for snapshots that are held. Default 64 MiB.
+        pub fn snapshot_copy_max(mut self, bytes: u64) -> Self {
+            self.settings.snapshot_copy_max = bytes;
+            self
+        }
+
+        /// How the data is read. Default: from a map, but on a network file system.
+        pub fn read_mode(mut self, mode: $crate::fs::ReadMode) -> Self {
+            self.settings.read_mode = mode;
+            self
+        }
+
+        /// When bytes are compared with their checksums. Default: when they are first touched.
+        pub fn verify(mut self, verify: $crate::append::Verify) -> Self {
+            self.settings.verify = verify;
+            self
+        }
+
+        /// What to do if committed bytes do not verify at the open. Default: refuse.
+        pub fn on_damage(mut self, on_damage: $crate::OnDamage) -> Self {
+            self.settings.on_damage = on_damage;
+            self
+        }
+
+        /// What to do if a foreign program changed the length of the file while it was closed. Default: refuse.
+        pub fn on_foreign(mut self, on_foreign: $crate::append::OnForeign) -> Self {
+            self.settings.on_foreign = on_foreign;
+            self
+        }
+
+        /// Whether elements of zeros at the end of a file that is taken over are cut, with a copy. Default: they are only reported.
+        pub fn trim_zero_tail(mut self, trim: bool) -> Self {
+            self.settings.trim_zero_tail = trim;
+            self
+        }
+
+        /// Whether a file that does not exist is made. Default yes.
+        pub fn create(mut self, create: bool) -> Self {
+            self.settings.create = create;
+            self
+        }
+
+        /// Is told how far long work is, in bytes done and bytes in all: taking over a file, compaction.
+        pub fn progress(mut self, progress: impl Fn(u64, u64) + Send + Sync + 'static) -> Self {
+            self.settings.progress = Some(std::sync::Arc::new(progress));
+            self
+        }
+
+        /// The file system. Default [`OsFs`](crate::fs::OsFs).
+        pub fn fs(mut self, fs: std::sync::Arc<dyn $crate::fs::Fs>) -> Self {
+            self.settings.fs = fs;
+            self
+        }
+
+        /// Size that segments of the log grow to.
+        #[doc(hidden)]
+        pub fn log_segment_bytes(mut self, bytes: u64) -> Self {
+            self.settings.log_segment_bytes = bytes;
+            self
+        }
+    };
+}
+pub(super) use settings_setters;

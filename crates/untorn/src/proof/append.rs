@@ -573,39 +573,37 @@ fn explorer(
         .op("hold a snapshot, or drop it", |run, world| world.hold(run))
 }
 
-fn sequences(task: Task<'_>) -> Result<Report, Box<Violation>> {
-    let states = task.states;
-    explorer(task, ALONE, |after| check(after, ALONE))
-        .sequences(3)
+/// All sequences, with crashes within the recovery from others.
+fn nested(
+    explorer: Explorer<Ledger, World>,
+    len: usize,
+    states: u64,
+) -> Result<Report, Box<Violation>> {
+    explorer
+        .sequences(len)
         .states_per_point(16, 4)
         .nested(1)
         .nested_budget(states / 4)
         .try_explore()
         .map_err(Box::new)
+}
+
+fn sequences(task: Task<'_>) -> Result<Report, Box<Violation>> {
+    let states = task.states;
+    nested(explorer(task, ALONE, |after| check(after, ALONE)), 3, states)
 }
 
 fn checkpoints(task: Task<'_>) -> Result<Report, Box<Violation>> {
     let states = task.states;
-    explorer(task, CHECKPOINTS, |after| check(after, CHECKPOINTS))
+    let explorer = explorer(task, CHECKPOINTS, |after| check(after, CHECKPOINTS))
         .op("append and write", |run, world| world.extend(run, 1, Durability::Buffered))
-        .op("sync", |run, world| world.sync(run))
-        .sequences(3)
-        .states_per_point(16, 4)
-        .nested(1)
-        .nested_budget(states / 4)
-        .try_explore()
-        .map_err(Box::new)
+        .op("sync", |run, world| world.sync(run));
+    nested(explorer, 3, states)
 }
 
 fn group(task: Task<'_>) -> Result<Report, Box<Violation>> {
     let states = task.states;
-    explorer(task, GROUP, |after| check(after, GROUP))
-        .sequences(2)
-        .states_per_point(16, 4)
-        .nested(1)
-        .nested_budget(states / 4)
-        .try_explore()
-        .map_err(Box::new)
+    nested(explorer(task, GROUP, |after| check(after, GROUP)), 2, states)
 }
 
 fn pruning(task: Task<'_>) -> Result<Report, Box<Violation>> {
