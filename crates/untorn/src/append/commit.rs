@@ -123,7 +123,7 @@ impl Store {
         }
         let mut syncs = 1;
         self.sync_loose(&mut syncs)?;
-        let change = Change { vouches: true, seq: self.seq, ..Change::default() }.encode();
+        let change = self.nothing_new();
         self.put(&change, Durability::Synced)?;
         self.unsynced = false;
         self.shared.made_durable();
@@ -199,12 +199,18 @@ impl Store {
         Err(Error::new(ErrorKind::OverBudget, "rewind", &self.path, what))
     }
 
+    /// A record without entries: everything stands as it stood, the note too.
+    fn nothing_new(&self) -> Vec<u8> {
+        let entries = Vec::new();
+        Change { vouches: true, seq: self.seq, note: &self.note, entries }.encode()
+    }
+
     /// Says in the log that the files may have more than it knows of (S2).
     pub(super) fn begin_use(&mut self) -> Result<()> {
         if self.in_use {
             return Ok(());
         }
-        let change = Change { vouches: true, seq: self.seq, ..Change::default() }.encode();
+        let change = self.nothing_new();
         self.put(&change, Durability::Synced)?;
         self.in_use = true;
         Ok(())

@@ -19,7 +19,7 @@ use super::meta::{ENDS, ENDS_SUMS, META_MAX, MemberMeta, Meta, Parsed, SUMS};
 use super::pending::{Held, Pending};
 use super::publish::{Published, Shared, View};
 use super::range::{Range, Through};
-use super::record::{Change, End, Entry, Extend, MemberState};
+use super::record::{Change, End, Entry, Extend, Full, MemberState};
 use super::replay::{Replay, apply};
 use super::settings::{MemberSpec, Settings};
 use super::stats::RecoveryReport;
@@ -88,11 +88,11 @@ impl Store {
         })?;
         let mut report = RecoveryReport::default();
         let opening = Opening { site, specs, places: &places };
-        let found = if replay.full.is_some() {
+        let (found, now) = if replay.full.is_some() {
             let healed = log_report.healed.is_some();
             opening.recover(&log, &replay, healed, &mut report)?
         } else {
-            opening.begin(&mut report)?
+            (opening.begin(&mut report)?, Full::default())
         };
         let mut members = Vec::new();
         let mode = read_mode(&settings, &*dir)?;
@@ -107,7 +107,7 @@ impl Store {
         }
         let views = members.iter().map(|member| member.view.clone()).collect();
         let claim = Arc::new(claim);
-        let (seq, note) = (replay.now.seq, replay.now.note.clone());
+        let (seq, note) = (now.seq, now.note);
         let first = Published { seq, members: views, hold: Some(Arc::clone(&claim)) };
         let mut store = Self {
             path,
@@ -433,18 +433,19 @@ impl Opening<'_> {
         Ok(found)
     }
 
-    /// Brings the files to where the log is.
+    /// Brings the files to where the log is; says where that is.
     fn recover(
         &self,
         log: &State,
         replay: &Replay,
         log_healed: bool,
         report: &mut RecoveryReport,
-    ) -> Result<Vec<Laid>> {
+    ) -> Result<(Vec<Laid>, Full)> {
         let closed = replay.changes == 0 && replay.now.closed && !log_healed;
         let mut redo = Redo { replay, found: self.open_files(replay)?, report, at: 0, torn: false };
+        // Commits that turn out torn are not in it, nor are their notes.
+        let mut now = replay.full.clone().unwrap_or_default();
         if replay.changes > 0 {
-            let mut now = replay.full.clone().unwrap_or_default();
             for (laid, state) in redo.found.iter_mut().zip(&now.members) {
                 laid.state = *state;
             }
@@ -480,7 +481,7 @@ impl Opening<'_> {
             changed |= looked.prove(closed, report)?;
         }
         report.clean = !changed;
-        Ok(found)
+        Ok((found, now))
     }
 
     /// The files of the last generation, after what a compaction left to do was done.

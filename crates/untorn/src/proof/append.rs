@@ -63,11 +63,13 @@ type List = (u64, Vec<u64>);
 #[derive(Clone, Default, PartialEq)]
 struct Disk {
     lists: Vec<List>,
+    /// The note of the last commit, by its number.
+    note: u64,
 }
 
 impl Disk {
     fn of(shape: Shape) -> Self {
-        Self { lists: vec![(0, Vec::new()); shape.members().len()] }
+        Self { lists: vec![(0, Vec::new()); shape.members().len()], note: 0 }
     }
 }
 
@@ -202,6 +204,22 @@ impl Store {
         }
     }
 
+    fn annotate(&mut self, note: u64) -> crate::Result<()> {
+        match self {
+            Self::File(file) => file.annotate(&note.to_le_bytes()),
+            Self::Group(group) => group.annotate(&note.to_le_bytes()),
+        }
+    }
+
+    /// 0 if there is none.
+    fn note(&self) -> crate::Result<u64> {
+        let note = match self {
+            Self::File(file) => file.note()?,
+            Self::Group(group) => group.note(),
+        };
+        Ok(note.try_into().map_or(0, u64::from_le_bytes))
+    }
+
     fn discard(&mut self) {
         match self {
             Self::File(file) => file.discard(),
@@ -280,11 +298,11 @@ impl World {
             let store = Store::open(run.fs(), self.how)?;
             let seen = store.hold()?;
             if let Some(or) = self.or.take()
-                && !seen.shows(&self.disk, self.how.shape)?
+                && (!seen.shows(&self.disk, self.how.shape)? || store.note()? != self.disk.note)
             {
                 self.disk = or;
             }
-            if !seen.shows(&self.disk, self.how.shape)? {
+            if !seen.shows(&self.disk, self.how.shape)? || store.note()? != self.disk.note {
                 return Err(Fail::new(format!("opened, and it is not {}", self.disk)));
             }
             self.store = Some(store);
@@ -366,6 +384,7 @@ impl World {
             keeps.push(keep);
             ids.extend((0..add).map(|_| run.next()));
         }
+        next.note = run.next();
         let after = next.clone();
         let durability = if rewind > 0 { Durability::Synced } else { durability };
         let shape = self.how.shape;
@@ -378,6 +397,7 @@ impl World {
                     store.append(member, &bytes(*id, *fixed))?;
                 }
             }
+            store.annotate(after.note)?;
             store.commit(durability).map(drop)
         })
     }
@@ -469,7 +489,7 @@ fn check(after: &After<Ledger>, how: Kind) -> Result<(), Fail> {
     let seen = store.hold()?;
     let mut found = None;
     for state in &states {
-        if seen.shows(state, how.shape)? {
+        if seen.shows(state, how.shape)? && store.note()? == state.note {
             found = Some(Arc::clone(state));
         }
     }
@@ -636,7 +656,7 @@ fn adopted(task: Task<'_>) -> Result<Report, Box<Violation>> {
         let dir = run.fs().open_dir(DIR.as_ref())?;
         dir.open("a".as_ref(), How::Create(0o666))?.write_at(&data, 0)?;
         let mut promises = Promises::default();
-        let disk = Disk { lists: vec![(0, ids)] };
+        let disk = Disk { lists: vec![(0, ids)], note: 0 };
         let entry = promises.issue(run, "adopt", &disk);
         let store = Store::open(run.fs(), FIXED)?;
         promises.ack(run, entry);

@@ -279,3 +279,32 @@ fn a_reader_beside_a_busy_writer_never_gets_other_bytes() {
     });
     println!("{good} elements read, {stale} times stale");
 }
+
+/// A note was lost when a store was opened and used, and nothing was committed: `prove` found it, in a kill at such a moment.
+#[test]
+fn a_note_stays_until_a_commit_has_another() {
+    for fixed in SIZES {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        let mut file = open(&path, fixed).unwrap();
+        file.append(b"0000").unwrap();
+        file.annotate(b"block 7").unwrap();
+        file.flush().unwrap();
+        file.append(b"0001").unwrap();
+        file.write().unwrap();
+        file.sync().unwrap();
+        drop(file);
+        let file = open(&path, fixed).unwrap();
+        assert_eq!(file.note().unwrap(), b"block 7");
+        file.close().unwrap();
+        let mut file = open(&path, fixed).unwrap();
+        // It says that the store is in use, and commits nothing.
+        file.write_tmp_pruned(&[0]).unwrap();
+        drop(file);
+        let mut file = open(&path, fixed).unwrap();
+        assert_eq!(file.note().unwrap(), b"block 7");
+        file.compact([0]).unwrap();
+        drop(file);
+        assert_eq!(open(&path, fixed).unwrap().note().unwrap(), b"block 7");
+    }
+}
