@@ -285,7 +285,10 @@ impl Follow {
             let files = self.files(seen, nth, state)?;
             let Some(files) = files.get(usize::from(ends)) else { continue };
             let over = self.over(seen, key, files, false);
-            if let Some(bad) = first_bad(&over, self.seed(nth, ends), bytes.start, bytes.end)? {
+            // To the end of the block that they end in, if a later commit has filled it.
+            let end = if ends { state.ends.unwrap_or_default() } else { state.data }.end;
+            let to = start_of(block_of(bytes.end).saturating_add(1)).min(end);
+            if let Some(bad) = first_bad(&over, self.seed(nth, ends), bytes.start, to)? {
                 let what = "a commit that was not synced is not whole";
                 return Err(Error::new(ErrorKind::Damaged, "read", files.file.path(), what).at(bad));
             }
