@@ -159,7 +159,7 @@ impl Site<'_> {
             let block = super::blocks::block_of(tail.end);
             let mut sums = Vec::new();
             tail.extend(bytes, &mut sums);
-            let sums: Vec<u8> = sums.iter().flat_map(|sum| sum.to_le_bytes()).collect();
+            let sums = super::blocks::sum_bytes(&sums);
             self.settings.tell(at, end);
             files.write_sums_beyond(0, block, &sums)
         })

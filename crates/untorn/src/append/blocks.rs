@@ -29,6 +29,11 @@ pub(super) const fn sum_at(block: u64) -> u64 {
     HEADER.saturating_add(block.saturating_mul(SUM))
 }
 
+/// Sums as they stand in a file and in a record.
+pub(super) fn sum_bytes(sums: &[u32]) -> Vec<u8> {
+    sums.iter().flat_map(|sum| sum.to_le_bytes()).collect()
+}
+
 /// What the sums of a column begin with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Seed(u32);

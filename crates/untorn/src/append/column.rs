@@ -12,10 +12,11 @@ use std::ops::Range as Bytes;
 use std::sync::Arc;
 
 use super::blocks::{BLOCK, HEADER, SUM, Seed, Tail, block_of, start_of, sum_at};
-use super::range::Range;
+use super::range::{Range, Through};
 use super::record::End;
+use super::settings::Settings;
 use crate::commit::{sync_data, sync_file};
-use crate::fs::{File, SyncSite};
+use crate::fs::{File, ReadMode, SyncSite};
 use crate::{Error, ErrorKind, Result};
 
 /// The two files of a column.
@@ -138,6 +139,28 @@ pub(super) struct Column {
 }
 
 impl Column {
+    /// Of files that end as the tail says: its sum of the last block was compared, or computed.
+    pub(super) fn open(
+        files: Files,
+        tail: Tail,
+        mode: ReadMode,
+        settings: &Settings,
+        cut: bool,
+    ) -> Result<Self> {
+        let through = Through {
+            file: Arc::clone(&files.file),
+            sums: Arc::clone(&files.sums),
+            base: files.base,
+            seed: tail.seed,
+            mode,
+            verify: settings.verify,
+            reserve: settings.reserve,
+        };
+        let range = Range::new(through, tail.end)?;
+        range.trust(start_of(block_of(tail.end))..tail.end);
+        Ok(Self { files, tail, range: Arc::new(range), loose: false, cut })
+    }
+
     pub(super) const fn end(&self) -> End {
         End { end: self.tail.end, crc: self.tail.crc }
     }

@@ -162,7 +162,7 @@ impl Store {
         let mut tail = part.tail;
         tail.extend(part.bytes(), &mut sums);
         part.tail = tail;
-        part.sums = sums.iter().flat_map(|sum| sum.to_le_bytes()).collect();
+        part.sums = super::blocks::sum_bytes(&sums);
         let len = part.bytes().len();
         let below = usize::try_from(old.saturating_sub(keep)).unwrap_or(usize::MAX).min(len);
         let small = is_ends || len <= self.settings.inline_limit;

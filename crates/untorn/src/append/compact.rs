@@ -9,11 +9,10 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::begin::{Site, file_name};
-use super::blocks::{HEADER, Tail, block_of, start_of};
+use super::blocks::{HEADER, Tail, block_of, start_of, sum_bytes};
 use super::column::{Column, Files};
 use super::meta::{ENDS, ENDS_SUMS, SUMS};
 use super::open::take_name;
-use super::range::{Range, Through};
 use super::record::{End, Entry, MemberState};
 use super::stats::PruneReport;
 use super::store::{END, Member, Store};
@@ -68,7 +67,7 @@ impl Writing<'_> {
         let (at, block) = (self.tail.end, block_of(self.tail.end));
         let mut sums = Vec::new();
         self.tail.extend(&self.buffer, &mut sums);
-        let sums: Vec<u8> = sums.iter().flat_map(|sum| sum.to_le_bytes()).collect();
+        let sums = sum_bytes(&sums);
         self.files.write(at, &self.buffer)?;
         self.files.write_sums_beyond(0, block, &sums)?;
         self.buffer.clear();
@@ -155,9 +154,10 @@ impl Store {
             let Some(next) = member.prepared.take() else { continue };
             take_name(&*home, &member.place, nth, next.generation)?;
             let like = &member.data;
-            member.data = column(next.data, next.data_tail, &like.range, &settings)?;
+            member.data =
+                Column::open(next.data, next.data_tail, like.range.mode(), &settings, false)?;
             if let (Some(old), Some((files, tail))) = (&member.ends, next.ends) {
-                member.ends = Some(column(files, tail, &old.range, &settings)?);
+                member.ends = Some(Column::open(files, tail, old.range.mode(), &settings, false)?);
             }
             (member.generation, member.first, member.first_byte) = (next.generation, 0, 0);
             member.head_to_punch = false;
@@ -327,26 +327,6 @@ impl Store {
         let freed = self.punch_heads().min(want);
         Ok(PruneReport { dropped, kept, freed, written: 0, later: freed < want })
     }
-}
-
-fn column(
-    files: Files,
-    tail: Tail,
-    like: &Range,
-    settings: &super::settings::Settings,
-) -> Result<Column> {
-    let through = Through {
-        file: Arc::clone(&files.file),
-        sums: Arc::clone(&files.sums),
-        base: files.base,
-        seed: tail.seed,
-        mode: like.mode(),
-        verify: settings.verify,
-        reserve: settings.reserve,
-    };
-    let range = Range::new(through, tail.end)?;
-    range.trust(start_of(block_of(tail.end))..tail.end);
-    Ok(Column { files, tail, range: Arc::new(range), loose: false, cut: false })
 }
 
 fn check_dead(member: &Member, dead: &[u64]) -> Result<()> {

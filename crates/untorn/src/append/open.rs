@@ -18,7 +18,6 @@ use super::damage::Found;
 use super::meta::{ENDS, ENDS_SUMS, META_MAX, MemberMeta, Meta, Parsed, SUMS};
 use super::pending::{Held, Pending};
 use super::publish::{Published, Shared, View};
-use super::range::{Range, Through};
 use super::record::{Change, End, Entry, Extend, Full, MemberState};
 use super::replay::{Replay, apply};
 use super::settings::{MemberSpec, Settings};
@@ -342,28 +341,8 @@ impl Laid {
     ) -> Result<Member> {
         let state = self.state;
         let column = |files: Files, end: End, seed: Seed| {
-            let range = Range::new(
-                Through {
-                    file: Arc::clone(&files.file),
-                    sums: Arc::clone(&files.sums),
-                    base: files.base,
-                    seed,
-                    mode,
-                    verify: settings.verify,
-                    reserve: settings.reserve,
-                },
-                end.end,
-            )?;
-            // The last block's sum was compared by the open, or computed.
-            range.trust(start_of(block_of(end.end))..end.end);
             let tail = Tail { seed, end: end.end, crc: end.crc };
-            Ok::<_, Error>(Column {
-                files,
-                tail,
-                range: Arc::new(range),
-                loose: false,
-                cut: !clean,
-            })
+            Column::open(files, tail, mode, settings, !clean)
         };
         let data = column(self.data, state.data, self.seeds.0)?;
         // Of whole blocks before the first element nobody is shown a byte.
