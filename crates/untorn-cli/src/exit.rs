@@ -201,7 +201,10 @@ pub(crate) const fn exit_of(kind: ErrorKind) -> u8 {
         ErrorKind::AlreadyExists
         | ErrorKind::Precondition
         | ErrorKind::OutOfRange
-        | ErrorKind::Pruned => code::PRECONDITION,
+        | ErrorKind::Pruned
+        | ErrorKind::CursorRegressed
+        | ErrorKind::CursorExpired
+        | ErrorKind::LineageMismatch => code::PRECONDITION,
         ErrorKind::Io | ErrorKind::NoSpace | ErrorKind::ReadOnly | ErrorKind::Poisoned => code::IO,
         _ => code::FAILED,
     }

@@ -109,6 +109,12 @@ pub enum ErrorKind {
     Failed,
     /// An artifact's manifest or files break its rules.
     ArtifactInvalid,
+    /// A cursor behind the one that the store has.
+    CursorRegressed,
+    /// The source does not have what follows the cursor any more.
+    CursorExpired,
+    /// The source, or the artifact, is another one than the store has been of.
+    LineageMismatch,
 }
 
 /// What the disk holds after a failed call.
@@ -396,9 +402,10 @@ impl From<Error> for io::Error {
         let kind = match error.kind() {
             ErrorKind::NotFound => io::ErrorKind::NotFound,
             ErrorKind::AlreadyExists => io::ErrorKind::AlreadyExists,
-            ErrorKind::InvalidInput | ErrorKind::OutOfRange | ErrorKind::Pruned => {
-                io::ErrorKind::InvalidInput
-            }
+            ErrorKind::InvalidInput
+            | ErrorKind::OutOfRange
+            | ErrorKind::Pruned
+            | ErrorKind::CursorRegressed => io::ErrorKind::InvalidInput,
             ErrorKind::TooLarge => io::ErrorKind::FileTooLarge,
             ErrorKind::NoSpace => io::ErrorKind::StorageFull,
             ErrorKind::Locked | ErrorKind::WouldBlock => io::ErrorKind::WouldBlock,

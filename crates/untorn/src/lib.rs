@@ -15,6 +15,7 @@ pub mod chunked;
 pub mod codec;
 mod commit;
 mod error;
+pub mod fold;
 pub mod fs;
 pub mod journal;
 pub mod log;

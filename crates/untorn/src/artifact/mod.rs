@@ -46,6 +46,7 @@ mod verify;
 pub(crate) use export::{About, Export};
 pub(crate) use import::Import;
 pub use manifest::{ArtifactFile, Manifest, read_manifest, read_manifest_with};
+pub(crate) use rules::{from_hex, hex};
 pub use verify::{verify, verify_with};
 
 /// The manifest's name in an artifact.
