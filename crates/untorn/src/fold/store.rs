@@ -154,8 +154,7 @@ pub trait SnapshotStore: Sized + Send {
     /// # Errors
     /// `Unsupported` if the store does not keep it; else as [`apply`](Self::apply).
     fn set_lineage(&mut self, lineage: Lineage) -> Result<()> {
-        let _ = lineage;
-        let what = "this store does not keep which source it is of";
+        let what = format!("this store does not keep which source it is of ({})", lineage.kind);
         Err(Error::of_caller(ErrorKind::Unsupported, "set lineage", what))
     }
 
