@@ -228,7 +228,7 @@ impl Shared {
         let written = now.out.written();
         let base = now.from.base.as_ref().map_or(0, |base| base.len());
         let expected = base.max(written);
-        if let (true, Some(whole)) = (done, merge.take()) {
+        if done && let Some(whole) = merge.take() {
             self.finish_merge(whole)?;
         }
         Ok(CompactProgress { done, written, expected })

@@ -1,8 +1,8 @@
 //! An ordered map that is copied in no time: a B+tree whose nodes are shared until one side changes them.
 //!
 //! # Invariants
-//! - T1 Keys ascend in a node, and from node to node. An inner node has for each child but the first a key that is above all keys
-//!   of the child before, and not above its own.
+//! - T1 Keys ascend in a node, and from node to node. An inner node has for each child a key that is above all keys of the
+//!   child before, and not above its own.
 //! - T2 All keys of a node begin with the first `skip` bytes of its first one; `heads` are the next eight of each.
 //! - T3 A node that a copy of the tree has, too, is copied before it is changed.
 
@@ -100,6 +100,15 @@ impl Node {
         }
     }
 
+    /// The first child gets a key below all that it had (T1).
+    fn lower_first(&mut self, slot: Slot) {
+        self.skip = common(self.key(0), slot.key()).min(self.skip);
+        if let Some(first) = self.slots.first_mut() {
+            *first = slot;
+        }
+        self.take_heads();
+    }
+
     fn take_heads(&mut self) {
         let skip = self.skip;
         self.heads.clear();
@@ -147,6 +156,9 @@ impl Node {
             }
         }
         let at = self.child_of(slot.key());
+        if at == 0 && slot.key() < self.key(0) {
+            self.lower_first(slot.clone());
+        }
         let child = self.children.get_mut(at)?;
         let behind = Arc::make_mut(child).insert(slot, fresh)?;
         let first = behind.slots.first()?.clone();
@@ -292,7 +304,26 @@ mod tests {
         iter.map(|slot| (slot.key().to_vec(), value(slot))).collect()
     }
 
+    /// T1 and T2, everywhere. Returns the first key.
+    fn sound(node: &Node) -> Vec<u8> {
+        let keys: Vec<_> = node.slots.iter().map(|slot| slot.key().to_vec()).collect();
+        assert!(keys.is_sorted_by(|a, b| a < b) && keys.len() < FULL);
+        for (slot, head) in node.slots.iter().zip(&node.heads) {
+            assert!(slot.key().starts_with(&keys[0][..node.skip]));
+            assert_eq!(*head, head_of(slot.key(), node.skip));
+        }
+        for (nth, child) in node.children.iter().enumerate() {
+            let first = sound(child);
+            assert!(first >= keys[nth]);
+            assert!(
+                keys.get(nth + 1).is_none_or(|next| child.slots.last().unwrap().key() < &next[..])
+            );
+        }
+        keys.into_iter().next().unwrap_or_default()
+    }
+
     fn check(tree: &Tree, model: &BTreeMap<Vec<u8>, u64>) {
+        sound(&tree.root);
         let all: Vec<_> = model.iter().map(|(k, v)| (k.clone(), *v)).collect();
         assert_eq!(tree.len(), model.len());
         assert_eq!(pairs(tree.iter(None, false)), all);
@@ -322,20 +353,20 @@ mod tests {
         for shape in 0..5 {
             let (mut tree, mut model, mut state) = (Tree::default(), BTreeMap::new(), shape);
             let mut kept = Vec::new();
-            for step in 0..6000 {
-                let n = random(&mut state) % 3000;
+            for step in 0..20_000 {
+                let n = random(&mut state) % 9000;
                 let shape = if shape == 4 { n } else { shape };
                 let key = key(shape, n);
                 tree.insert(slot(&key, step));
                 model.insert(key, step);
-                if step % 1500 == 7 {
+                if step % 4000 == 7 {
                     kept.push((tree.clone(), model.clone()));
                 }
             }
             for (tree, model) in kept.iter().chain([&(tree.clone(), model.clone())]) {
                 check(tree, model);
             }
-            for n in 0..3200 {
+            for n in (0..9200).step_by(3) {
                 let key = key(if shape == 4 { n } else { shape }, n);
                 let found = pairs(tree.get(&key).into_iter());
                 assert_eq!(found.first().map(|(_, v)| v), model.get(&key), "{key:?}");

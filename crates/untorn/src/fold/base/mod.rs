@@ -252,3 +252,114 @@ impl Base {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[cfg(feature = "sim")]
+mod tests {
+    use std::ffi::OsStr;
+
+    use super::super::VersionToken;
+    use super::super::held::Value;
+    use super::*;
+    use crate::fs::{Fs as _, How};
+    use crate::sim::SimFs;
+
+    fn key(n: u32) -> Vec<u8> {
+        format!("svc-{:03}/{:07}", n / 100, n % 100).into_bytes()
+    }
+
+    /// Every third value lies apart, every seventh key is deleted.
+    fn value(n: u32) -> Option<Vec<u8>> {
+        let len = if n % 3 == 0 { 2000 } else { usize::try_from(n % 90).unwrap_or(0) };
+        (n % 7 != 0).then(|| vec![n.to_le_bytes()[0]; len])
+    }
+
+    fn write(count: u32) -> (Vec<u8>, Meta) {
+        let header = Header { store_id: [3; 16], floor: 9 };
+        let mut out = BaseWriter::new(Vec::new(), "base".into(), &header).unwrap();
+        for n in 0..count {
+            let (key, value) = (key(n * 2), value(n));
+            let value = value.as_deref().map_or(Value::Gone { aged: true }, Value::Here);
+            out.push(&Held { key: &key, version: &n.to_be_bytes(), value }).unwrap();
+        }
+        out.finish(Meta { mark: VersionToken::from_u64(4), ..Meta::default() }).unwrap()
+    }
+
+    fn open(bytes: &[u8], mode: ReadMode) -> Result<Base> {
+        let fs = SimFs::new(1);
+        let dir = fs.open_dir(Path::new("/")).unwrap();
+        let file = dir.open(OsStr::new("base"), How::CreateNew(0o600)).unwrap();
+        file.write_at(bytes, 0).unwrap();
+        Base::open(file, mode)
+    }
+
+    #[test]
+    fn what_was_written_is_found_and_gone_through() {
+        for count in [0, 1, 40, 3000] {
+            let (bytes, meta) = write(count);
+            for mode in [ReadMode::Map, ReadMode::Pread] {
+                let base = open(&bytes, mode).unwrap();
+                assert_eq!((&base.meta, base.len()), (&meta, bytes.len() as u64));
+                for n in 0..count {
+                    let found = base.find(&key(n * 2), |held| {
+                        assert_eq!(held.version, n.to_be_bytes());
+                        base.value_of(held).map(|value| value.map(Cow::into_owned))
+                    });
+                    assert_eq!(found.unwrap(), Some(value(n)), "{n}");
+                    let between = base.find(&key(n * 2 + 1), |_| Ok(())).unwrap();
+                    assert_eq!(between, None);
+                }
+                let all: Vec<Vec<u8>> = (0..count).map(|n| key(n * 2)).collect();
+                for start in [0, 1, 999, 2 * count] {
+                    let from = key(start);
+                    let mut above = Vec::new();
+                    let mut iter = BaseIter::new(&base, Some(&from), false).unwrap();
+                    while let Some(key) = iter.key() {
+                        above.push(key.to_vec());
+                        iter.advance().unwrap();
+                    }
+                    let mut below = Vec::new();
+                    let mut iter = BaseIter::new(&base, Some(&from), true).unwrap();
+                    while let Some(held) = iter.held() {
+                        below.push(held.key.to_vec());
+                        iter.advance().unwrap();
+                    }
+                    below.reverse();
+                    assert_eq!([below, above].concat(), all, "{start}");
+                }
+                base.check(|_, error| Err(error), |_| {}).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn no_flipped_bit_is_taken_for_data() {
+        let (bytes, _) = write(40);
+        for at in 0..bytes.len() {
+            let mut other = bytes.clone();
+            other[at] ^= 1 << (at % 8);
+            let Ok(base) = open(&other, ReadMode::Map) else { continue };
+            let mut damage = 0;
+            base.check(
+                |_, _| {
+                    damage += 1;
+                    Ok(())
+                },
+                |_| {},
+            )
+            .unwrap();
+            assert!(damage > 0, "byte {at} of {}", bytes.len());
+            for n in 0..40 {
+                let found = base.find(&key(n * 2), |held| {
+                    base.value_of(held).map(|value| value.map(Cow::into_owned))
+                });
+                if let Ok(found) = found {
+                    assert_eq!(found, Some(value(n)), "byte {at}");
+                }
+            }
+        }
+        for cut in 0..bytes.len() {
+            assert!(open(&bytes[..cut], ReadMode::Map).is_err(), "{cut}");
+        }
+    }
+}
