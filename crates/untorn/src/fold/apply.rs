@@ -5,6 +5,7 @@
 //! - A2 Nothing in memory changes before the record is written, and synced where commits are. What fails before changes nothing.
 //! - A3 What an open makes of the records is what was made of them here.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -270,14 +271,19 @@ impl Shared {
         if self.hub.is_empty() {
             return changes;
         }
-        for Taken { update, .. } in taken.iter().filter(|taken| self.hub.wants(taken.update.key()))
-        {
+        let mut told = HashSet::new();
+        // Of a key that comes more than once the last update is what becomes of it.
+        for Taken { update, .. } in taken.iter().rev() {
+            if !self.hub.wants(update.key()) || !told.insert(update.key()) {
+                continue;
+            }
             let old = self.find(update.key(), |held| {
                 Ok((!held.value.is_gone()).then(|| VersionToken::of(held.version)))
             });
             // Who listens is not told a wrong version where the old one cannot be read.
             changes.push(change(update, old.ok().flatten().flatten(), cursor));
         }
+        changes.reverse();
         changes
     }
 

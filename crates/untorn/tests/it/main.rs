@@ -22,6 +22,9 @@ mod chunked_rot;
 #[cfg(test)]
 mod codec;
 #[cfg(test)]
+#[cfg(feature = "blake3")]
+mod fold_model;
+#[cfg(test)]
 mod journal;
 #[cfg(test)]
 mod log;
