@@ -43,7 +43,8 @@ struct State {
 
 impl std::fmt::Debug for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let entries = self.entries.iter().map(|(key, (value, version))| (key, (value.len(), version)));
+        let entries =
+            self.entries.iter().map(|(key, (value, version))| (key, (value.len(), version)));
         f.debug_map().entries(entries).finish()?;
         write!(f, " at {} of {:?}", self.cursor, self.lineage)
     }
