@@ -2,6 +2,8 @@
 //!
 //! The bytes are in docs/FORMAT.md, "PGSS". A file that is read is never changed.
 
+#[cfg(feature = "blake3")]
+mod artifact;
 mod record;
 mod scan;
 #[cfg(test)]
@@ -17,6 +19,8 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+#[cfg(feature = "blake3")]
+pub use self::artifact::{read_artifact, write_artifact};
 use self::scan::Scan;
 use self::window::Window;
 use super::{EntryRef, KvEntry, VersionToken, WatchCursor};

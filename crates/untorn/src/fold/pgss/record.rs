@@ -59,7 +59,7 @@ pub(super) fn decode(record: &[u8]) -> Result<Op, &'static str> {
 }
 
 /// The cursor as this format has it: a time stands only beside the flag of a source that evicts. `None` if it does not fit.
-pub(crate) fn cursor_bytes(cursor: &WatchCursor) -> Option<Vec<u8>> {
+pub(super) fn cursor_bytes(cursor: &WatchCursor) -> Option<Vec<u8>> {
     let timed = cursor.written_ms().filter(|_| cursor.seen_evicting());
     let bytes = cursor.clone().written_at(timed).to_bytes();
     (bytes.len() <= CURSOR_MAX).then_some(bytes)
