@@ -220,7 +220,7 @@ pub fn write_to(
         let what = format!("its positions have 10 bytes at most, and the cursor's has {len}");
         return refuse(ErrorKind::Unsupported, what);
     };
-    record::header(out)?;
+    let mut records = record::Records::begin(out)?;
     let (mut count, mut last) = (0_u64, None::<String>);
     for entry in entries {
         let entry = entry?;
@@ -228,12 +228,12 @@ pub fn write_to(
             let what = format!("keys ascend, and {} does not", entry.key.escape_debug());
             return refuse(ErrorKind::InvalidInput, what);
         }
-        record::put(&entry, out)?;
+        records.put(&entry)?;
         count = count.saturating_add(1);
         last = Some(entry.key);
     }
     if !cursor_bytes.is_empty() {
-        record::cursor(&cursor_bytes, out)?;
+        records.cursor(&cursor_bytes)?;
     }
     Ok(count)
 }

@@ -65,46 +65,71 @@ pub(super) fn cursor_bytes(cursor: &WatchCursor) -> Option<Vec<u8>> {
     (bytes.len() <= CURSOR_MAX).then_some(bytes)
 }
 
-/// Appends the record of an entry.
-pub(super) fn put(entry: &KvEntry, out: &mut impl Write) -> Result<()> {
-    let refuse = |what: String| Err(Error::of_caller(ErrorKind::Unsupported, "write PGSS", what));
-    let KvEntry { key, value, version } = entry;
-    let key_len = u16::try_from(key.len()).ok().filter(|_| key.len() <= KEY_MAX);
-    let Some(key_len) = key_len else {
-        return refuse(format!("its keys have 65535 bytes at most, and one has {}", key.len()));
-    };
-    let value_len = u32::try_from(value.len()).ok().filter(|_| value.len() <= VALUE_MAX);
-    let Some(value_len) = value_len else {
-        return refuse(format!("its values have 64 MiB at most, and {key} has {}", value.len()));
-    };
-    let version = version.as_bytes();
-    let ver_len = u8::try_from(version.len()).ok().filter(|_| version.len() <= VER_MAX);
-    let Some(ver_len) = ver_len else {
-        let len = version.len();
-        return refuse(format!("its versions have 10 bytes at most, and that of {key} has {len}"));
-    };
-    let (key_len, value_len) = (key_len.to_le_bytes(), value_len.to_le_bytes());
-    write(&[&[PUT], &key_len, key.as_bytes(), &value_len, value, &[ver_len], version], out)
+/// Records up to this length are put together before they are written.
+const TOGETHER: usize = 8 << 10;
+
+/// Writes records.
+#[derive(Debug)]
+pub(super) struct Records<'a, W> {
+    out: &'a mut W,
+    record: Vec<u8>,
 }
 
-/// Appends the record of a cursor, whose bytes are [`cursor_bytes`].
-pub(super) fn cursor(bytes: &[u8], out: &mut impl Write) -> Result<()> {
-    write(&[&[CURSOR, u8::try_from(bytes.len()).unwrap_or(u8::MAX)], bytes], out)
+impl<'a, W: Write> Records<'a, W> {
+    /// Writes the header first.
+    pub(super) fn begin(out: &'a mut W) -> Result<Self> {
+        let [low, high] = VERSION.to_le_bytes();
+        let written = out.write_all(MAGIC).and_then(|()| out.write_all(&[low, high]));
+        written.map_err(fail)?;
+        Ok(Self { out, record: Vec::new() })
+    }
+
+    /// Writes the record of an entry.
+    pub(super) fn put(&mut self, entry: &KvEntry) -> Result<()> {
+        let refuse =
+            |what: String| Err(Error::of_caller(ErrorKind::Unsupported, "write PGSS", what));
+        let KvEntry { key, value, version } = entry;
+        let key_len = u16::try_from(key.len()).ok().filter(|_| key.len() <= KEY_MAX);
+        let Some(key_len) = key_len else {
+            return refuse(format!("its keys have 65535 bytes at most, and one has {}", key.len()));
+        };
+        let value_len = u32::try_from(value.len()).ok().filter(|_| value.len() <= VALUE_MAX);
+        let Some(value_len) = value_len else {
+            return refuse(format!("its values have 64 MiB at most, and one has {}", value.len()));
+        };
+        let version = version.as_bytes();
+        let ver_len = u8::try_from(version.len()).ok().filter(|_| version.len() <= VER_MAX);
+        let Some(ver_len) = ver_len else {
+            let len = version.len();
+            return refuse(format!("its versions have 10 bytes at most, and one has {len}"));
+        };
+        let (key_len, value_len) = (key_len.to_le_bytes(), value_len.to_le_bytes());
+        self.write(&[&[PUT], &key_len, key.as_bytes(), &value_len, value, &[ver_len], version])
+    }
+
+    /// Writes the record of a cursor, whose bytes are [`cursor_bytes`].
+    pub(super) fn cursor(&mut self, bytes: &[u8]) -> Result<()> {
+        self.write(&[&[CURSOR, u8::try_from(bytes.len()).unwrap_or(u8::MAX)], bytes])
+    }
+
+    /// Writes a record of these parts behind their checksum.
+    fn write(&mut self, parts: &[&[u8]]) -> Result<()> {
+        let len = parts.iter().map(|part| part.len()).fold(0, usize::saturating_add);
+        if len <= TOGETHER {
+            self.record.clear();
+            self.record.extend_from_slice(&[0; SUM]);
+            parts.iter().for_each(|part| self.record.extend_from_slice(part));
+            if let Some((sum, body)) = self.record.split_first_chunk_mut::<SUM>() {
+                *sum = crc32(body, 0).to_le_bytes();
+            }
+            return self.out.write_all(&self.record).map_err(fail);
+        }
+        let crc = parts.iter().fold(0, |crc, part| crc32(part, crc));
+        self.out.write_all(&crc.to_le_bytes()).map_err(fail)?;
+        parts.iter().try_for_each(|part| self.out.write_all(part)).map_err(fail)
+    }
 }
 
-/// Writes a record of these parts behind their checksum.
-fn write(parts: &[&[u8]], out: &mut impl Write) -> Result<()> {
-    let crc = parts.iter().fold(0, |crc, part| crc32(part, crc));
-    let all = |out: &mut dyn Write| -> io::Result<()> {
-        out.write_all(&crc.to_le_bytes())?;
-        parts.iter().try_for_each(|part| out.write_all(part))
-    };
-    all(out).map_err(|e| Error::stream("write PGSS", e))
-}
-
-/// Writes the header.
-pub(super) fn header(out: &mut impl Write) -> Result<()> {
-    let [low, high] = VERSION.to_le_bytes();
-    let written = out.write_all(MAGIC).and_then(|()| out.write_all(&[low, high]));
-    written.map_err(|e| Error::stream("write PGSS", e))
+fn fail(cause: io::Error) -> Error {
+    Error::stream("write PGSS", cause)
 }

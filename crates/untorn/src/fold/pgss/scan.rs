@@ -29,12 +29,19 @@ enum Next {
     Unknown,
 }
 
+/// Updates that are sorted before they are taken into the entries, and the bytes of their keys and values, at most: in order
+/// they find their places several times as fast.
+const PENDING: usize = 64 << 10;
+const PENDING_BYTES: usize = 16 << 20;
+
 #[derive(Debug)]
 pub(super) struct Scan {
     window: Window,
     on_damage: OnDamage,
     /// What is left to be checksummed in looking for later records (P2).
     budget: u64,
+    pending: Vec<(String, Option<Live>)>,
+    pending_bytes: usize,
     pub(super) live: BTreeMap<String, Live>,
     pub(super) cursor: WatchCursor,
     pub(super) report: ReadReport,
@@ -44,7 +51,9 @@ impl Scan {
     pub(super) fn new(window: Window, on_damage: OnDamage) -> Self {
         let budget = window.len.saturating_mul(32).max(READ as u64);
         let (live, cursor) = (BTreeMap::new(), WatchCursor::none());
-        Self { window, on_damage, budget, live, cursor, report: ReadReport::default() }
+        let (pending, pending_bytes) = (Vec::new(), 0);
+        let report = ReadReport::default();
+        Self { window, on_damage, budget, pending, pending_bytes, live, cursor, report }
     }
 
     /// Reads all of it.
@@ -65,6 +74,7 @@ impl Scan {
                 },
             };
         }
+        self.settle();
         Ok(())
     }
 
@@ -174,7 +184,7 @@ impl Scan {
     fn take(&mut self, op: Op) {
         let report = &mut self.report;
         report.records = report.records.saturating_add(1);
-        match op {
+        let (key, live) = match op {
             Op::Cursor(cursor) => {
                 // Behind a hole there is no cursor that says what the entries are.
                 if report.holes.is_empty() {
@@ -183,10 +193,29 @@ impl Scan {
                 }
                 return;
             }
-            Op::Put(key, value, version) => drop(self.live.insert(key, Live { value, version })),
-            Op::Delete(key) => drop(self.live.remove(&key)),
-        }
+            Op::Put(key, value, version) => (key, Some(Live { value, version })),
+            Op::Delete(key) => (key, None),
+        };
         report.ops_after_cursor = report.ops_after_cursor.saturating_add(1);
+        let value = live.as_ref().map_or(0, |live| live.value.len());
+        self.pending_bytes = self.pending_bytes.saturating_add(key.len()).saturating_add(value);
+        self.pending.push((key, live));
+        if self.pending.len() >= PENDING || self.pending_bytes >= PENDING_BYTES {
+            self.settle();
+        }
+    }
+
+    /// Takes what is pending into the entries.
+    fn settle(&mut self) {
+        // Updates of one key stay in their order: the last one counts.
+        self.pending.sort_by(|(a, _), (b, _)| a.cmp(b));
+        for (key, live) in self.pending.drain(..) {
+            match live {
+                Some(live) => drop(self.live.insert(key, live)),
+                None => drop(self.live.remove(&key)),
+            }
+        }
+        self.pending_bytes = 0;
     }
 
     /// Torn or damaged: the table in `verdict`. Where to go on; `None` at the end.

@@ -33,14 +33,14 @@ fn at(position: u64) -> WatchCursor {
 
 fn put(key: &str, value: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
-    record::put(&entry(key, value, &[7; 8]), &mut out).unwrap();
-    out
+    record::Records::begin(&mut out).unwrap().put(&entry(key, value, &[7; 8])).unwrap();
+    out.split_off(6)
 }
 
 fn cursor(position: u64) -> Vec<u8> {
     let mut out = Vec::new();
-    record::cursor(&at(position).to_bytes(), &mut out).unwrap();
-    out
+    record::Records::begin(&mut out).unwrap().cursor(&at(position).to_bytes()).unwrap();
+    out.split_off(6)
 }
 
 fn delete(key: &str) -> Vec<u8> {
@@ -131,6 +131,27 @@ fn the_last_of_a_key_and_of_the_cursors_counts() {
     assert_eq!((image.report().ops_after_cursor, image.report().records), (1, 6));
     let records = [put("b", b"1"), delete("b"), delete("x"), cursor(1)];
     assert!(read(&file(&records)).unwrap().is_empty());
+}
+
+/// More than are sorted at once, in an order without order, over and over again.
+#[test]
+fn many_updates_of_the_same_keys() {
+    let mut bytes = example(1);
+    let mut expected = std::collections::BTreeMap::new();
+    for n in 0..200_000_u64 {
+        let key = format!("{:04}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52);
+        if n % 7 == 0 {
+            bytes.extend_from_slice(&delete(&key));
+            expected.remove(&key);
+        } else {
+            bytes.extend_from_slice(&put(&key, &n.to_le_bytes()));
+            expected.insert(key, n.to_le_bytes());
+        }
+    }
+    let image = read(&bytes).unwrap();
+    assert_eq!((image.report().records, image.len()), (200_000, expected.len()));
+    let same = image.entries().zip(&expected).all(|(a, (key, b))| (a.key, a.value) == (key, b));
+    assert!(same);
 }
 
 /// Cut anywhere, it has the records that are whole.
