@@ -94,7 +94,7 @@ impl Store {
             (opening.begin(&mut report)?, Full::default())
         };
         let mut members = Vec::new();
-        let mode = read_mode(&settings, &*dir)?;
+        let mode = commit::settle_read_mode(settings.read_mode, &*dir)?;
         for ((spec, place), found) in specs.iter().zip(&places).zip(found) {
             members.push(found.member(
                 spec.clone(),
@@ -306,15 +306,6 @@ pub(super) fn expect(meta: &Meta, path: &Path, specs: &[MemberSpec]) -> Result<(
         }
     }
     Ok(())
-}
-
-/// By call or through a map.
-fn read_mode(settings: &Settings, home: &dyn Dir) -> Result<ReadMode> {
-    if settings.read_mode != ReadMode::Auto {
-        return Ok(settings.read_mode);
-    }
-    let kind = home.file_system().map_err(|e| Error::system("open", home.path(), e))?;
-    Ok(if commit::is_network(&kind) { ReadMode::Pread } else { ReadMode::Map })
 }
 
 /// A member as an open found or made it.

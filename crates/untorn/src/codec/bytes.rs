@@ -40,6 +40,67 @@ impl<'a> Reader<'a> {
     pub(crate) fn u64(&mut self) -> Option<u64> {
         self.array().map(u64::from_le_bytes)
     }
+
+    /// A number of seven bits a byte. Takes only what [`put_varint`] writes: no more bytes than the number needs.
+    pub(crate) fn varint(&mut self) -> Option<u64> {
+        let before = self.rest;
+        let value = self.varint_bytes();
+        if value.is_none() {
+            self.rest = before;
+        }
+        value
+    }
+
+    fn varint_bytes(&mut self) -> Option<u64> {
+        let mut value = 0_u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.u8()?;
+            let bits = u64::from(byte & 0x7f);
+            let shifted = bits << shift;
+            if shifted >> shift != bits || (byte == 0 && shift > 0) {
+                return None;
+            }
+            value |= shifted;
+            if byte & 0x80 == 0 {
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    /// A length as a varint, and as many bytes; nothing is taken if they are not all there.
+    pub(crate) fn with_len(&mut self) -> Option<&'a [u8]> {
+        let before = self.rest;
+        let len = self.varint().and_then(|len| usize::try_from(len).ok());
+        let bytes = len.and_then(|len| self.take(len));
+        if bytes.is_none() {
+            self.rest = before;
+        }
+        bytes
+    }
+
+    /// What was not taken yet.
+    pub(crate) const fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+}
+
+/// Seven bits a byte, low ones first, the high bit on all but the last.
+pub(crate) fn put_varint(mut value: u64, out: &mut Vec<u8>) {
+    loop {
+        let [low, ..] = (value & 0x7f).to_le_bytes();
+        value >>= 7;
+        if value == 0 {
+            return out.push(low);
+        }
+        out.push(low | 0x80);
+    }
+}
+
+/// The length as a varint, and the bytes.
+pub(crate) fn put_with_len(bytes: &[u8], out: &mut Vec<u8>) {
+    put_varint(bytes.len() as u64, out);
+    out.extend_from_slice(bytes);
 }
 
 /// The next multiple of 8 from `len` on.
@@ -75,6 +136,38 @@ mod tests {
         assert_eq!(reader.take(3), Some(&[1, 2, 3][..]));
         assert_eq!((reader.u8(), reader.u16()), (None, None));
         assert_eq!(reader.take(0), Some(&[][..]));
+    }
+
+    #[test]
+    fn varints_come_back_and_have_one_form() {
+        for shift in 0..64 {
+            for value in [1_u64 << shift, (1 << shift) - 1, u64::MAX >> shift] {
+                let mut out = Vec::new();
+                put_varint(value, &mut out);
+                let mut reader = Reader::new(&out);
+                assert_eq!((reader.varint(), reader.rest()), (Some(value), &[][..]));
+                for cut in 0..out.len() {
+                    assert_eq!(Reader::new(&out[..cut]).varint(), None);
+                }
+            }
+        }
+        for bad in [
+            &[0x80, 0][..],
+            &[0xff; 10],
+            &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2],
+        ] {
+            let mut reader = Reader::new(bad);
+            assert_eq!((reader.varint(), reader.rest()), (None, bad));
+        }
+    }
+
+    #[test]
+    fn bytes_with_a_length_come_whole_or_not_at_all() {
+        let mut out = Vec::new();
+        put_with_len(b"abc", &mut out);
+        assert_eq!(Reader::new(&out).with_len(), Some(&b"abc"[..]));
+        let mut cut = Reader::new(&out[..3]);
+        assert_eq!((cut.with_len(), cut.rest()), (None, &out[..3]));
     }
 
     #[test]

@@ -181,15 +181,16 @@ impl AtomicFile {
         Self::start(fs, to, options.durability, options.mode, Rename::NoReplace, sites)
     }
 
-    /// Starts a replacement of `name` in a store's own directory: mode 0600, no symlink, no attributes to keep.
+    /// Starts a replacement of `name` in a store's own directory: no symlink, no attributes to keep but the mode.
     pub(crate) fn in_dir(
         fs: &dyn Fs,
         dir: &Arc<dyn Dir>,
         name: &OsStr,
+        mode: u32,
         sites: Sites,
     ) -> Result<Self> {
         let to = Place { dir: Arc::clone(dir), name: name.to_os_string() };
-        Self::start(fs, to, Durability::Synced, Some(0o600), Rename::Replace, sites)
+        Self::start(fs, to, Durability::Synced, Some(mode), Rename::Replace, sites)
     }
 
     fn start(

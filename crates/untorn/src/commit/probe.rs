@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{Temp, temp::cannot};
-use crate::fs::{Dir, Fs, How, Lock, OsFs, Rename, SyncSite};
+use crate::fs::{Dir, Fs, How, Lock, OsFs, ReadMode, Rename, SyncSite};
 use crate::{Error, Result};
 
 /// What the file system of a directory grants; `None` where it cannot be told.
@@ -70,6 +70,15 @@ pub fn probe_with(path: impl AsRef<Path>, fs: &dyn Fs) -> Result<Probe> {
         tmpfs: is(&["tmpfs", "ramfs"]),
         file_system,
     })
+}
+
+/// By call or through a map: how files of this directory are read.
+pub(crate) fn settle_read_mode(mode: ReadMode, dir: &dyn Dir) -> Result<ReadMode> {
+    if mode != ReadMode::Auto {
+        return Ok(mode);
+    }
+    let kind = dir.file_system().map_err(|e| Error::system("look at", dir.path(), e))?;
+    Ok(if is_network(&kind) { ReadMode::Pread } else { ReadMode::Map })
 }
 
 /// Whether a file system of this kind may lie on another machine.

@@ -96,11 +96,15 @@ pub enum SyncSite {
     AppendNext,
     /// Their names, before that record.
     AppendNextDir,
+    /// A base of a fold, before it takes the place of the one before.
+    FoldBase,
+    /// The fold's directory, before the log gives up what the base has.
+    FoldBaseDir,
 }
 
 impl SyncSite {
     /// All sites that untorn itself uses, in the order of the enum.
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 45] = [
         Self::ReplaceFile,
         Self::ReplaceDir,
         Self::PublishFile,
@@ -144,6 +148,8 @@ impl SyncSite {
         Self::AppendSums,
         Self::AppendNext,
         Self::AppendNextDir,
+        Self::FoldBase,
+        Self::FoldBaseDir,
     ];
 
     /// The site's name in lower case with dashes, as the command line prints and takes it.
@@ -193,6 +199,8 @@ impl SyncSite {
             Self::AppendSums => "append-sums",
             Self::AppendNext => "append-next",
             Self::AppendNextDir => "append-next-dir",
+            Self::FoldBase => "fold-base",
+            Self::FoldBaseDir => "fold-base-dir",
         }
     }
 

@@ -167,7 +167,7 @@ impl<M: Machine> Inner<M> {
             salt: u32::from_le_bytes(salt).max(1),
         };
         let sites = Sites { file: SyncSite::SnapshotFile, dir: SyncSite::SnapshotDir };
-        let mut file = AtomicFile::in_dir(&*self.fs, &on.dir, &name, sites)?;
+        let mut file = AtomicFile::in_dir(&*self.fs, &on.dir, &name, 0o600, sites)?;
         let blocks = BlocksWriter::new(&mut file, &header);
         let mut blocks = blocks.map_err(|e| Error::stream("write snapshot", e))?;
         M::ViewCodec::default()

@@ -84,7 +84,7 @@ pub use options::{Floor, LogOptions, SyncPolicy};
 pub use reader::{LogReader, SegmentInfo, VerifyReport};
 pub use salvage::{Hole, SalvageReport};
 pub use scan::{Pin, Rec, Scan};
-pub(crate) use serve::{Peek, frame_stands_at, peek};
+pub(crate) use serve::{Peek, bytes_of, frame_stands_at, peek, segment_file};
 pub use state::{Piece, State};
 pub(crate) use state::{piece_of, read_state};
 pub use stats::{Hist, LogStats};

@@ -189,13 +189,14 @@ fn create(fs: &Arc<dyn Fs>, dir: &Arc<dyn Dir>, options: &LogOptions, made: bool
     let (id, salt) = random.split_at(16);
     let mut store_id = [0; 16];
     store_id.copy_from_slice(id);
-    let store_id = *uuid::Builder::from_random_bytes(store_id).as_uuid().as_bytes();
+    let random_id = *uuid::Builder::from_random_bytes(store_id).as_uuid().as_bytes();
+    let (store_id, first_seq) = options.born.unwrap_or((random_id, 1));
     let salt = salt.first_chunk().map_or(1, |salt| u32::from_le_bytes(*salt)).max(1);
     let header = SegmentHeader {
         store_id,
         owner: options.owner,
         number: 1,
-        first_seq: 1,
+        first_seq,
         salt,
         prev: 0,
         record_crc: options.record_crc,
@@ -213,8 +214,8 @@ fn create(fs: &Arc<dyn Fs>, dir: &Arc<dyn Dir>, options: &LogOptions, made: bool
         owner: options.owner,
         ended: Ended::Open,
         front_segment: 1,
-        front_seq: 1,
-        last_seq: 0,
+        front_seq: first_seq,
+        last_seq: first_seq.saturating_sub(1),
         segment: 0,
         offset: 0,
         frame_header: [0; FRAME_HEADER],

@@ -73,6 +73,8 @@ pub struct LogOptions {
     pub on_damage: OnDamage,
     /// The file system. Default [`OsFs`].
     pub fs: Arc<dyn Fs>,
+    /// A log that is made gets this id, and its first record this number.
+    pub(crate) born: Option<([u8; 16], u64)>,
 }
 
 impl LogOptions {
@@ -93,6 +95,7 @@ impl LogOptions {
             start: None,
             on_damage: OnDamage::default(),
             fs: Arc::new(OsFs::new()),
+            born: None,
         }
     }
 }

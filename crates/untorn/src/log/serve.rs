@@ -1,12 +1,14 @@
 //! What the stores of this crate ask of their log, and programs do not.
 
+use std::sync::Arc;
+
 use super::cursor::read_header;
 use super::cut::load;
-use super::format::{FRAME_HEADER, FrameHeader, Parsed};
+use super::format::{FRAME_HEADER, FrameHeader, Parsed, RecordLayout};
 use super::recover::open_segment;
 use super::window::Window;
 use super::{Log, LogPos, Ticket};
-use crate::fs::{Dir, How};
+use crate::fs::{Dir, File, How};
 use crate::{ErrorKind, Result};
 
 /// What can be known of a log before it is opened.
@@ -20,6 +22,17 @@ pub(crate) struct Peek {
 pub(crate) fn peek(dir: &dyn Dir) -> Result<Option<Peek>> {
     let meta = load(dir)?;
     Ok(meta.map(|meta| Peek { store_id: meta.store_id, first_seq: meta.front_seq }))
+}
+
+/// A segment, open for reading. Its length does not change, and no record in it is overwritten while the log keeps it.
+pub(crate) fn segment_file(dir: &dyn Dir, number: u64) -> Result<Arc<dyn File>> {
+    open_segment(dir, number, How::Read)
+}
+
+/// Where a record's bytes begin in its segment.
+pub(crate) fn bytes_of(pos: LogPos, record_crc: bool) -> u64 {
+    let prefix = RecordLayout { record_crc, salt: 0 }.prefix();
+    pos.frame.saturating_add(u64::from(pos.at)).saturating_add(prefix as u64)
 }
 
 /// Whether this very frame stands at this place, by its header.
