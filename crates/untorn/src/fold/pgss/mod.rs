@@ -4,6 +4,7 @@
 
 #[cfg(feature = "blake3")]
 mod artifact;
+mod convert;
 mod record;
 mod scan;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use std::sync::Arc;
 
 #[cfg(feature = "blake3")]
 pub use self::artifact::{read_artifact, write_artifact};
+pub use self::convert::{convert, write};
 use self::scan::Scan;
 use self::window::Window;
 use super::{EntryRef, KvEntry, VersionToken, WatchCursor};
