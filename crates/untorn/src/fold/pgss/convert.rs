@@ -12,7 +12,7 @@ use super::super::record::raise;
 use super::super::{FoldOptions, FoldSnapshot, ScanOptions, VersionToken, WatchCursor};
 use super::{Image, write_entries};
 use crate::commit::{AtomicFile, Sites, TempDir};
-use crate::fs::{Dir, Fs, SyncSite};
+use crate::fs::{Fs, SyncSite};
 use crate::log::{Log, LogOptions};
 use crate::{Error, ErrorKind, Outcome, Result};
 
@@ -48,11 +48,12 @@ const SITES: Sites = Sites { file: SyncSite::FoldBase, dir: SyncSite::FoldBaseDi
 /// pgss::write(&fold.snapshot(), dir.path().join("again.snap"), fs())?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[expect(clippy::needless_pass_by_value, reason = "as every constructor takes its file system")]
 pub fn convert(image: Image, dest: impl AsRef<Path>, fs: Arc<dyn Fs>) -> Result<u64> {
     let stage = TempDir::begin(&*fs, "convert to", dest.as_ref())?;
     let cursor = image.cursor().clone();
     // Whatever a failure did to the staged fold, at the destination there is nothing yet.
-    let made = fill(&*fs, stage.dir(), &stage.path(), image).and_then(|(header, entries)| {
+    let made = fill(&*fs, &stage.path(), image).and_then(|(header, entries)| {
         settle(&fs, &stage.path(), &header, &cursor).map(|()| entries)
     });
     let entries = made.map_err(|e| e.with_outcome(Outcome::Unchanged))?;
@@ -61,12 +62,13 @@ pub fn convert(image: Image, dest: impl AsRef<Path>, fs: Arc<dyn Fs>) -> Result<
 }
 
 /// Writes the base.
-fn fill(fs: &dyn Fs, dir: &Arc<dyn Dir>, path: &Path, image: Image) -> Result<(Header, u64)> {
+fn fill(fs: &dyn Fs, path: &Path, image: Image) -> Result<(Header, u64)> {
+    let dir = fs.open_dir(path).map_err(|e| Error::system("convert to", path, e))?;
     let mut store_id = [0; 16];
     fs.entropy(&mut store_id).map_err(|e| Error::system("convert to", path, e))?;
     let store_id = *uuid::Builder::from_random_bytes(store_id).as_uuid().as_bytes();
     let header = Header { store_id, floor: 1 };
-    let file = AtomicFile::in_dir(fs, dir, OsStr::new(BASE), 0o600, SITES)?;
+    let file = AtomicFile::in_dir(fs, &dir, OsStr::new(BASE), 0o600, SITES)?;
     let mut out = BaseWriter::new(file, path.join(BASE), &header)?;
     let cursor = image.cursor().clone();
     let mut mark = VersionToken::of(cursor.position());
@@ -118,7 +120,11 @@ mod tests {
     fn entries(count: u64) -> impl Iterator<Item = Result<KvEntry>> + Clone {
         (0..count).map(|n| {
             let value = vec![1; usize::try_from(n % 3000).unwrap()];
-            Ok(KvEntry { key: format!("k{n:05}"), value, version: VersionToken::from_u64(n + 1) })
+            Ok(KvEntry {
+                key: format!("k{n:05}"),
+                value,
+                version: VersionToken::from_u64(n.saturating_add(1)),
+            })
         })
     }
 

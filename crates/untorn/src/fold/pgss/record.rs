@@ -118,7 +118,9 @@ impl<'a, W: Write> Records<'a, W> {
         if len <= TOGETHER {
             self.record.clear();
             self.record.extend_from_slice(&[0; SUM]);
-            parts.iter().for_each(|part| self.record.extend_from_slice(part));
+            for part in parts {
+                self.record.extend_from_slice(part);
+            }
             if let Some((sum, body)) = self.record.split_first_chunk_mut::<SUM>() {
                 *sum = crc32(body, 0).to_le_bytes();
             }
