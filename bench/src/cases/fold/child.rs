@@ -30,7 +30,6 @@ pub fn child(args: &[String]) -> Result<()> {
     let child = Child { dir: PathBuf::from(dir), keys: keys.parse()?, figures: Figures::new() };
     let figures = match store.as_str() {
         "raw" => child.run::<fold::Raw>(part),
-        #[cfg(feature = "fold-ours")]
         "untorn" => child.run::<fold::Untorn>(part),
         #[cfg(feature = "fold-rivals")]
         "slipstream log" => child.run::<fold::SlipstreamLog>(part),
@@ -53,7 +52,6 @@ pub fn child(args: &[String]) -> Result<()> {
 /// The stores that there are, the raw limit first.
 pub const STORES: &[&str] = &[
     "raw",
-    #[cfg(feature = "fold-ours")]
     "untorn",
     #[cfg(feature = "fold-rivals")]
     "slipstream log",

@@ -1,4 +1,4 @@
-//! A PGSS file: read into an image, and written from one, beside that crate's own loading and the raw reading of its bytes.
+//! A PGSS file: read into an image, made a fold of, and written from one, beside that crate's own loading and the raw reading of its bytes.
 
 use std::fs;
 use std::sync::Arc;
@@ -25,7 +25,8 @@ pub fn run(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> {
     // The program that it comes from writes it in the order in which updates came.
     let scattered = scratch.path("scattered");
     shuffle(args.keys, &fs::read(&path)?, &scattered)?;
-    let [mut bound, mut raw, mut sorted, mut writing] = [(); 4].map(|()| Pair::default());
+    let [mut bound, mut raw, mut sorted, mut writing, mut converting] =
+        [(); 5].map(|()| Pair::default());
     #[cfg(feature = "fold-rivals")]
     let mut theirs = Pair::default();
     for _ in 0..args.rounds {
@@ -36,7 +37,14 @@ pub fn run(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> {
         let (read_sorted, image_sorted) = wall(|| Ok(pgss::read(&path)?))?;
         expect(image_sorted.len() == image.len())?;
         drop(image_sorted);
-        bound.push(read, 1000.0 * args.keys as f64 / FULL as f64);
+        let fold = scratch.path("fold");
+        let again = pgss::read(&scattered)?;
+        let (convert, converted) =
+            wall(|| Ok(pgss::convert(again, &fold, Arc::new(OsFs::new()))?))?;
+        expect(converted == args.keys)?;
+        fs::remove_dir_all(&fold)?;
+        bound.push(read + convert, 1000.0 * args.keys as f64 / FULL as f64);
+        converting.push(convert, read);
         raw.push(read, read_raw);
         sorted.push(read_sorted, read);
         #[cfg(feature = "fold-rivals")]
@@ -63,10 +71,11 @@ pub fn run(args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> {
     let full = args.keys >= FULL;
     let target = if full { Target::AtMost(1.0) } else { Target::None };
     let case = "fold-pgss";
-    report.row(case, "read / 1 us for a key", "ms", &bound, target);
+    report.row(case, "read and convert to a fold / 1 us for a key", "ms", &bound, target);
     report.row(case, "read / read and CRC-32", "ms", &raw, Target::None);
     #[cfg(feature = "fold-rivals")]
     report.row(case, "read / slipstream log", "ms", &theirs, Target::None);
+    report.row(case, "convert to a fold / read", "ms", &converting, Target::None);
     report.row(case, "read in order of keys / in none", "ms", &sorted, Target::None);
     report.row(case, "write and sync / raw", "ms", &writing, Target::None);
     Ok(())

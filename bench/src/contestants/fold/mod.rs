@@ -11,7 +11,6 @@ mod redb;
 mod slipstream;
 #[cfg(feature = "fold-rivals")]
 mod sqlite;
-#[cfg(feature = "fold-ours")]
 mod untorn;
 
 use std::path::Path;
@@ -29,7 +28,6 @@ pub use self::redb::Redb;
 pub use self::slipstream::{SlipstreamFjall, SlipstreamLog};
 #[cfg(feature = "fold-rivals")]
 pub use self::sqlite::Sqlite;
-#[cfg(feature = "fold-ours")]
 pub use self::untorn::Untorn;
 
 /// A put.
