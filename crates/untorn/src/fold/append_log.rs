@@ -102,6 +102,15 @@ impl AppendLogSnapshot {
         }
     }
 
+    /// Leaves the fold as a process leaves it that is killed: nothing more is written.
+    #[cfg(feature = "sim")]
+    pub(crate) fn forget(mut self) {
+        self.stop_thread();
+        drop(self.shared.log().take());
+        *self.shared.merge() = None;
+        self.claim = None;
+    }
+
     /// Syncs all that was applied, and returns its cursor.
     ///
     /// # Durability

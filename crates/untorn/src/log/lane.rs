@@ -359,7 +359,7 @@ impl Inner {
             lane.preparing = Some(Preparing::start(&*home.fs, &home.dir, number, len)?);
         }
         while let Some(preparing) = lane.preparing.as_mut().filter(|p| !p.is_filled()) {
-            if let Err(e) = preparing.part() {
+            if let Err(e) = preparing.part(self.options.durability) {
                 lane.preparing = None;
                 return Err(e);
             }

@@ -204,7 +204,7 @@ fn create(fs: &Arc<dyn Fs>, dir: &Arc<dyn Dir>, options: &LogOptions, made: bool
     };
     let mut first = Preparing::start(&**fs, dir, 1, usual_len(1, options.segment_bytes))?;
     while !first.is_filled() {
-        first.part()?;
+        first.part(options.durability)?;
     }
     first.head(&header.encode())?;
     first.publish(dir)?;

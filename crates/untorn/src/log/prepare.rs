@@ -9,10 +9,12 @@ use super::queue::Ready;
 use super::recover::open_segment;
 use crate::commit::{self, Temp};
 use crate::fs::{Dir, Fs, How, Rename, SyncSite};
-use crate::{Error, Result};
+use crate::{Durability, Error, Result};
 
-/// Bytes written and synced at once, between two commits of the log.
+/// Bytes written and synced at once, between two commits of the log that are synced themselves.
 const PART: u32 = 256 * 1024;
+/// The same where commits are not synced: there a sync costs more than all that it covers.
+const LARGE_PART: u32 = 4 * 1024 * 1024;
 /// The first segment's length; the next ones double.
 const FIRST: u64 = 256 * 1024;
 
@@ -52,13 +54,23 @@ impl Preparing {
     }
 
     /// Writes and syncs one part. After an error the file is not used: drop it.
-    pub(super) fn part(&mut self) -> Result<()> {
+    pub(super) fn part(&mut self, durability: Durability) -> Result<()> {
         static ZEROS: [u8; PART as usize] = [0; PART as usize];
-        let len = self.len.saturating_sub(self.filled).min(u64::from(PART));
-        let zeros = usize::try_from(len).ok().and_then(|len| ZEROS.get(..len)).unwrap_or(&ZEROS);
+        let part = match durability {
+            Durability::Synced => PART,
+            Durability::Buffered => LARGE_PART,
+        };
         let file = self.temp.file();
-        file.write_at(zeros, self.filled)
-            .map_err(|e| Error::system("prepare space in", file.path(), e).at(self.filled))?;
+        let end = self.filled.saturating_add(u64::from(part)).min(self.len);
+        let len = end.saturating_sub(self.filled);
+        let mut at = self.filled;
+        while at < end {
+            let piece = usize::try_from(end.saturating_sub(at)).unwrap_or(usize::MAX);
+            let zeros = ZEROS.get(..piece).unwrap_or(&ZEROS);
+            file.write_at(zeros, at)
+                .map_err(|e| Error::system("prepare space in", file.path(), e).at(at))?;
+            at = at.saturating_add(zeros.len() as u64);
+        }
         commit::sync_data(&**file, SyncSite::LogPrepareFile)
             .map_err(|e| e.with_outcome(crate::Outcome::Unchanged))?;
         self.filled = self.filled.saturating_add(len);

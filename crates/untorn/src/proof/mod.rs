@@ -16,6 +16,7 @@ mod append;
 mod artifact;
 mod chunked;
 mod file;
+mod fold;
 mod journal;
 mod log;
 mod resource;
@@ -38,12 +39,21 @@ pub enum Store {
     Chunked,
     /// Elements appended, rewound and pruned, in one file or several.
     Append,
+    /// A copy of a key-value stream, with its cursor.
+    Fold,
 }
 
 impl Store {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Log, Self::File, Self::Snapshot, Self::Journal, Self::Chunked, Self::Append];
+    pub const ALL: [Self; 7] = [
+        Self::Log,
+        Self::File,
+        Self::Snapshot,
+        Self::Journal,
+        Self::Chunked,
+        Self::Append,
+        Self::Fold,
+    ];
 
     /// Its name on the command line.
     pub const fn name(self) -> &'static str {
@@ -54,6 +64,7 @@ impl Store {
             Self::Journal => "journal",
             Self::Chunked => "chunked",
             Self::Append => "append",
+            Self::Fold => "fold",
         }
     }
 
@@ -165,6 +176,7 @@ pub fn explore(
         Store::Journal => journal::parts(),
         Store::Chunked => chunked::parts(),
         Store::Append => append::parts(),
+        Store::Fold => fold::parts(),
     };
     let mut left = plan.states;
     let chosen = |n: &usize| plan.line.is_none_or(|line| line == *n);
@@ -213,6 +225,7 @@ pub const fn notices(site: SyncSite) -> (Store, usize) {
         | SyncSite::AppendAhead => (Store::Append, 0),
         SyncSite::AppendNext | SyncSite::AppendNextDir => (Store::Append, 4),
         SyncSite::AppendData | SyncSite::AppendEnds | SyncSite::AppendSums => (Store::Append, 1),
+        SyncSite::FoldBase | SyncSite::FoldBaseDir => (Store::Fold, 0),
         SyncSite::ChunkCopyFile | SyncSite::ChunkCopyDir => (Store::Chunked, 3),
         _ => (Store::Log, 0),
     }
