@@ -127,8 +127,8 @@ mod tests {
             for version in [&b""[..], b"12345678", &[9; 255]] {
                 for value in values {
                     let held = Held { key, version, value };
-                    let slot = Slot::new(&held, &mut scratch);
-                    assert_eq!((slot.held(), slot.key()), (held, key));
+                    let made = Slot::new(&held, &mut scratch);
+                    assert_eq!((made.held(), made.key()), (held, key));
                 }
             }
         }

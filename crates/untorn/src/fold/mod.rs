@@ -49,6 +49,7 @@ mod held;
 mod manifest;
 mod open;
 mod options;
+pub mod pgss;
 mod reader;
 mod record;
 mod relist;

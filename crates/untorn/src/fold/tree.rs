@@ -312,12 +312,10 @@ mod tests {
             assert!(slot.key().starts_with(&keys[0][..node.skip]));
             assert_eq!(*head, head_of(slot.key(), node.skip));
         }
-        for (nth, child) in node.children.iter().enumerate() {
-            let first = sound(child);
-            assert!(first >= keys[nth]);
-            assert!(
-                keys.get(nth + 1).is_none_or(|next| child.slots.last().unwrap().key() < &next[..])
-            );
+        let ends = keys.iter().skip(1).map(Some).chain([None]);
+        for ((child, from), end) in node.children.iter().zip(&keys).zip(ends) {
+            assert!(sound(child) >= *from);
+            assert!(end.is_none_or(|end| child.slots.last().unwrap().key() < end.as_slice()));
         }
         keys.into_iter().next().unwrap_or_default()
     }

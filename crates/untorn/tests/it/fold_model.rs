@@ -286,13 +286,12 @@ impl World {
     }
 
     fn compact(&mut self) {
-        match self.rng.below(3) {
-            0 => self.fold().compact_all().unwrap(),
-            _ => {
-                let budget = 200 + self.rng.below(3000);
-                let progress = self.fold().compact_step(budget).unwrap();
-                assert!(progress.written <= progress.expected || progress.done);
-            }
+        if self.rng.below(3) == 0 {
+            self.fold().compact_all().unwrap();
+        } else {
+            let budget = 200 + self.rng.below(3000);
+            let progress = self.fold().compact_step(budget).unwrap();
+            assert!(progress.written <= progress.expected || progress.done);
         }
         self.forget_synced();
     }
@@ -509,7 +508,7 @@ impl World {
         (self.fs, self.sim) = (Arc::new(after.clone()), Some(after));
         self.open();
         let found = State::of(&self.fold().snapshot());
-        let known = self.states.iter().any(|state| *state == found);
+        let known = self.states.contains(&found);
         assert!(known, "found {found:?}, which is none of {:?}", self.states);
         self.states = vec![found];
     }

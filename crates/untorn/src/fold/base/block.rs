@@ -325,14 +325,16 @@ mod tests {
                 let mut forged = bytes.clone();
                 forged[at] ^= 1 << bit;
                 assert!(!verifies(&forged, 0));
-                let _ = page.take(&forged);
-                let _ = find(&forged, b"key/00001/1");
+                let taken = page.take(&forged).is_some();
+                assert!(!taken || page.len() < forged.len());
+                drop(find(&forged, b"key/00001/1"));
                 assert!(page.keys.len() <= forged.len() * forged.len());
             }
         }
         for cut in 0..bytes.len() {
-            let _ = page.take(&bytes[..cut]);
-            let _ = find(&bytes[..cut], b"key/00001/1");
+            let taken = page.take(&bytes[..cut]).is_some();
+            assert!(!taken || page.len() < bytes.len());
+            drop(find(&bytes[..cut], b"key/00001/1"));
         }
     }
 }

@@ -239,9 +239,9 @@ mod tests {
     use super::*;
 
     fn flipped<const N: usize>(bytes: &[u8; N]) -> impl Iterator<Item = [u8; N]> {
-        (0..N * 8).map(|bit| {
+        (0..N).flat_map(|at| (0..8).map(move |bit| (at, bit))).map(|(at, bit)| {
             let mut other = *bytes;
-            other[bit / 8] ^= 1 << (bit % 8);
+            other[at] ^= 1 << bit;
             other
         })
     }

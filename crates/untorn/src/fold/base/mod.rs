@@ -258,9 +258,8 @@ impl Base {
 mod tests {
     use std::ffi::OsStr;
 
-    use super::super::VersionToken;
-    use super::super::held::Value;
     use super::*;
+    use crate::fold::VersionToken;
     use crate::fs::{Fs as _, How};
     use crate::sim::SimFs;
 
@@ -270,15 +269,15 @@ mod tests {
 
     /// Every third value lies apart, every seventh key is deleted.
     fn value(n: u32) -> Option<Vec<u8>> {
-        let len = if n % 3 == 0 { 2000 } else { usize::try_from(n % 90).unwrap_or(0) };
-        (n % 7 != 0).then(|| vec![n.to_le_bytes()[0]; len])
+        let len = if n.is_multiple_of(3) { 2000 } else { usize::try_from(n % 90).unwrap_or(0) };
+        (!n.is_multiple_of(7)).then(|| vec![n.to_le_bytes()[0]; len])
     }
 
     fn write(count: u32) -> (Vec<u8>, Meta) {
         let header = Header { store_id: [3; 16], floor: 9 };
         let mut out = BaseWriter::new(Vec::new(), "base".into(), &header).unwrap();
-        for n in 0..count {
-            let (key, value) = (key(n * 2), value(n));
+        for (n, even) in (0..count).zip((0..).step_by(2)) {
+            let (key, value) = (key(even), value(n));
             let value = value.as_deref().map_or(Value::Gone { aged: true }, Value::Here);
             out.push(&Held { key: &key, version: &n.to_be_bytes(), value }).unwrap();
         }
