@@ -4,6 +4,7 @@ mod cursor;
 mod entry;
 #[cfg(feature = "blake3")]
 mod manifest;
+pub mod protocol;
 mod relist;
 mod store;
 mod version;
