@@ -2,8 +2,12 @@
 
 mod cursor;
 mod entry;
+#[cfg(test)]
+pub(crate) mod for_tests;
 #[cfg(feature = "blake3")]
 mod manifest;
+#[cfg(feature = "json")]
+pub mod ndjson;
 pub mod protocol;
 mod relist;
 mod store;

@@ -172,8 +172,9 @@ pub fn listing_is_truth(
     evicts_current_values: Option<bool>,
     floor: Option<&WatchCursor>,
 ) -> Truth {
-    let whole = floor
-        .is_some_and(|floor| gap_free(&WatchCursor::none(), floor, CursorOrder::Bytes) == Some(true));
+    let whole = floor.is_some_and(|floor| {
+        gap_free(&WatchCursor::none(), floor, CursorOrder::Bytes) == Some(true)
+    });
     match evicts_current_values {
         _ if seen_evicting => Truth::No,
         Some(false) => Truth::Yes,
@@ -196,7 +197,10 @@ mod tests {
         for n in 0..=u16::MAX {
             let next = next_position(&n.to_be_bytes());
             let expected = n.checked_add(1).map(u16::to_be_bytes);
-            assert_eq!(next.as_ref().map(VersionToken::as_bytes), expected.as_ref().map(|b| &b[..]));
+            assert_eq!(
+                next.as_ref().map(VersionToken::as_bytes),
+                expected.as_ref().map(|b| &b[..])
+            );
         }
         assert_eq!(next_position(&[]), None);
         assert_eq!(next_position(&u64::MAX.to_be_bytes()), None);
@@ -242,7 +246,9 @@ mod tests {
     fn a_listing_is_the_truth_only_of_who_never_evicted() {
         for seen in [false, true] {
             for evicts in [None, Some(false), Some(true)] {
-                for floor in [None, Some(WatchCursor::none()), Some(at(0)), Some(at(1)), Some(at(2))] {
+                for floor in
+                    [None, Some(WatchCursor::none()), Some(at(0)), Some(at(1)), Some(at(2))]
+                {
                     let whole = floor.as_ref().is_some_and(|f| f.is_none() || *f != at(2));
                     let expected = match (seen, evicts, whole) {
                         (true, ..) | (false, Some(true), false) => Truth::No,

@@ -262,7 +262,8 @@ mod tests {
             assert_eq!(listing(listed, in_scope, newer, new), expected);
         }
         for listed in 0..3 {
-            for (entries, confirmed) in [(false, false), (false, true), (true, false), (true, true)] {
+            for (entries, confirmed) in [(false, false), (false, true), (true, false), (true, true)]
+            {
                 let expected = listed == 0 && entries && !confirmed;
                 assert_eq!(must_confirm_empty(listed, entries, confirmed), expected);
             }

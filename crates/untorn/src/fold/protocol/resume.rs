@@ -140,7 +140,8 @@ mod tests {
 
     #[test]
     fn positions_of_another_kind_are_another_state() {
-        let info = SourceInfo::new(lineage(1)).window(WatchCursor::none(), WatchCursor::from_u64(9));
+        let info =
+            SourceInfo::new(lineage(1)).window(WatchCursor::none(), WatchCursor::from_u64(9));
         assert_eq!(resume(None, &at(3), &info, None), Verdict::WentBack);
         let opaque = info.order(CursorOrder::Opaque);
         assert_eq!(resume(None, &at(3), &opaque, None), Verdict::Resume);
