@@ -13,6 +13,7 @@ use crate::{Error, ErrorKind, Result};
 
 pub mod append;
 pub mod chunked;
+pub mod fold;
 mod journal;
 pub mod snapshot;
 
