@@ -5,6 +5,7 @@ mod control;
 mod driver;
 mod flow;
 mod handle;
+mod memory;
 mod options;
 mod relist;
 mod source;
@@ -13,6 +14,7 @@ mod stream;
 mod work;
 
 pub use handle::{FollowEnd, FollowHandle};
+pub use memory::{MemoryFault, MemorySource, MemoryStream};
 pub use options::{ExpiryRepair, FollowBuilder, Follower, LineageChange, Validation};
 pub use source::{
     Aging, Anchor, AnchorState, BoxFuture, Listed, Listing, Scope, Source, SourceEvent, SourceInfo,
