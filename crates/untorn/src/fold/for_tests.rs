@@ -173,9 +173,9 @@ impl SnapshotStore for MemFold {
         if let Some(lineage) = &token.scope().new_lineage {
             let mut inner = self.look();
             inner.lineage = Some(lineage.clone());
-            for update in &deletes {
-                inner.held.remove(update.key());
-            }
+            // Tombstones go, too: their versions would be newer than what the new one counts.
+            let scope = token.scope();
+            inner.held.retain(|key, _| token.has(key) || !scope.covers(key));
             inner.cursor = cursor.clone();
         } else {
             self.apply(&deletes, cursor)?;

@@ -21,3 +21,6 @@ pub use source::{
     Start,
 };
 pub use state::{FollowState, Phase};
+
+#[cfg(test)]
+mod tests;

@@ -49,22 +49,27 @@ impl<S: SnapshotStore + 'static> Driver<S> {
             let what = format!("the listing is of {end}, and the fold is at {}", rest.cursor);
             return Err(Over::Again(Error::of_caller(ErrorKind::Stale, "list", what)));
         }
-        rest.confirm(seen, &scope).await?;
+        rest.confirm(seen, !end.is_none(), &scope).await?;
         rest.finish(end, &scope, info, new_lineage).await
     }
 }
 
 impl<S: SnapshotStore + 'static> Rest<S> {
-    async fn confirm(&mut self, listed: u64, scope: &Scope) -> std::result::Result<(), Over> {
+    async fn confirm(
+        &mut self,
+        listed: u64,
+        has_history: bool,
+        scope: &Scope,
+    ) -> std::result::Result<(), Over> {
         if listed > 0 {
             self.empty_seen = false;
             return Ok(());
         }
         let ranges = scope.ranges();
         let has = self.work(move |worker| has_entries(worker, &ranges)).await?;
-        if must_confirm_empty(listed, has, self.empty_seen) {
+        if must_confirm_empty(listed, has, has_history, self.empty_seen) {
             self.empty_seen = true;
-            let what = "the listing is empty and the fold is not: another listing is to confirm it";
+            let what = "the listing is empty: another one is to confirm it";
             return Err(Over::Again(Error::of_caller(ErrorKind::Incomplete, "list", what)));
         }
         self.empty_seen = false;

@@ -64,9 +64,14 @@ pub const fn first_step(has_entries: bool, truth: Truth, armed: bool) -> FirstSt
     }
 }
 
-/// Whether an empty listing is listed a second time before it is believed.
-pub const fn must_confirm_empty(listed: u64, has_entries: bool, confirmed: bool) -> bool {
-    listed == 0 && has_entries && !confirmed
+/// Whether an empty listing is listed a second time before it is believed: where the fold has entries, or the source has had messages.
+pub const fn must_confirm_empty(
+    listed: u64,
+    has_entries: bool,
+    has_history: bool,
+    confirmed: bool,
+) -> bool {
+    listed == 0 && (has_entries || has_history) && !confirmed
 }
 
 /// What becomes of a key that a fold has, when a listing ends.
@@ -261,11 +266,11 @@ mod tests {
             let expected = if deletes { Fate::Delete } else { Fate::Keep };
             assert_eq!(listing(listed, in_scope, newer, new), expected);
         }
-        for listed in 0..3 {
-            for (entries, confirmed) in [(false, false), (false, true), (true, false), (true, true)]
-            {
-                let expected = listed == 0 && entries && !confirmed;
-                assert_eq!(must_confirm_empty(listed, entries, confirmed), expected);
+        for bits in 0..8_u8 {
+            let [entries, history, confirmed] = [1, 2, 4].map(|bit| bits & bit != 0);
+            for listed in 0..3 {
+                let expected = listed == 0 && (entries || history) && !confirmed;
+                assert_eq!(must_confirm_empty(listed, entries, history, confirmed), expected);
             }
         }
     }
