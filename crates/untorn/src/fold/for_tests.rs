@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::{
     CursorOrder, KvEntry, KvUpdate, Lineage, LoadOptions, SnapshotStore, SweepReport, SyncScope,
@@ -25,8 +25,26 @@ pub(crate) struct Inner {
     /// How many updates each `apply` had.
     pub(crate) applied: Vec<usize>,
     pub(crate) sweeps: Vec<SweepReport>,
-    /// While it is locked, `apply` waits.
-    pub(crate) gate: Arc<Mutex<()>>,
+    /// While it is closed, `apply` waits.
+    pub(crate) gate: Arc<Gate>,
+}
+
+/// Open at first.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    closed: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Gate {
+    pub(crate) fn close(&self, closed: bool) {
+        *self.closed.lock().unwrap() = closed;
+        self.opened.notify_all();
+    }
+
+    fn pass(&self) {
+        drop(self.opened.wait_while(self.closed.lock().unwrap(), |closed| *closed).unwrap());
+    }
 }
 
 #[derive(Debug)]
@@ -76,7 +94,7 @@ impl SnapshotStore for MemFold {
 
     fn apply(&mut self, updates: &[KvUpdate], cursor: &WatchCursor) -> Result<()> {
         let gate = Arc::clone(&self.look().gate);
-        drop(gate.lock());
+        gate.pass();
         let fault = self.look().faults.pop_front();
         match fault {
             Some(Fault::Fail(error)) => return Err(error),

@@ -101,7 +101,11 @@ impl Line {
         if let Some(number) = cursor.as_u64() {
             drop(object.insert("rev".to_owned(), Value::from(number)));
         } else if !cursor.is_none() {
-            let hex = cursor.position().iter().map(|byte| format!("{byte:02x}")).collect();
+            let mut hex = String::new();
+            for byte in cursor.position() {
+                hex.push(hex_digit(byte >> 4));
+                hex.push(hex_digit(byte & 15));
+            }
             drop(object.insert("rev_hex".to_owned(), Value::String(hex)));
         }
         out.extend_from_slice(Value::Object(object).to_string().as_bytes());
@@ -380,6 +384,10 @@ fn version_of(object: &Map<String, Value>) -> Result<VersionToken> {
     }
 }
 
+fn hex_digit(four_bits: u8) -> char {
+    char::from_digit(u32::from(four_bits), 16).unwrap_or('0')
+}
+
 fn from_hex(text: &str) -> Option<Vec<u8>> {
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();
@@ -405,6 +413,17 @@ fn to_base64(bytes: &[u8]) -> String {
     out
 }
 
+const fn sextet(digit: u8) -> Option<u8> {
+    match digit {
+        b'A'..=b'Z' => digit.checked_sub(b'A'),
+        b'a'..=b'z' => digit.checked_sub(b'a' - 26),
+        b'0'..=b'9' => digit.checked_add(52 - b'0'),
+        b'+' => Some(62),
+        b'/' => Some(63),
+        _ => None,
+    }
+}
+
 /// Standard base64 with its padding, and nothing else.
 fn from_base64(text: &str) -> Option<Vec<u8>> {
     let (groups, rest) = text.as_bytes().as_chunks::<4>();
@@ -420,8 +439,7 @@ fn from_base64(text: &str) -> Option<Vec<u8>> {
         }
         let mut bits = 0_u32;
         for byte in group.iter().take(4_usize.saturating_sub(padding)) {
-            let index = ALPHABET.iter().position(|digit| digit == byte)?;
-            bits = (bits << 6) | u32::try_from(index).ok()?;
+            bits = (bits << 6) | u32::from(sextet(*byte)?);
         }
         bits <<= match padding {
             0 => 0,

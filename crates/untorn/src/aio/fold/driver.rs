@@ -43,6 +43,7 @@ pub(super) struct Driver<S> {
     pub(super) rest: Rest<S>,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is remembered on its own")]
 /// All but the source, which is borrowed while it is asked.
 pub(super) struct Rest<S> {
     pub(super) slot: Slot<S>,

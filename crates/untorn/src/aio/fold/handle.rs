@@ -81,13 +81,10 @@ impl<S: SnapshotStore + 'static> FollowHandle<S> {
             CursorOrder::Bytes => state.cursor.reaches(cursor, state.order),
             CursorOrder::Opaque => state.cursor.same_position(cursor),
         });
-        match tokio::time::timeout(timeout, there).await {
-            Ok(result) => result,
-            Err(_) => {
-                let what = format!("the fold is at {}", self.parts.state.borrow().cursor);
-                Err(Error::of_caller(ErrorKind::TimedOut, "wait for cursor", what))
-            }
-        }
+        tokio::time::timeout(timeout, there).await.unwrap_or_else(|_| {
+            let what = format!("the fold is at {}", self.parts.state.borrow().cursor);
+            Err(Error::of_caller(ErrorKind::TimedOut, "wait for cursor", what))
+        })
     }
 
     async fn until(&self, mut there: impl FnMut(&FollowState) -> bool) -> Result<()> {

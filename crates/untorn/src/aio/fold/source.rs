@@ -182,8 +182,7 @@ pub trait Source: Send {
     ///
     /// # Errors
     /// As the source.
-    fn verify_anchor<'a>(&'a mut self, anchor: &'a Anchor) -> BoxFuture<'a, Result<AnchorState>> {
-        let _anchor = anchor;
+    fn verify_anchor<'a>(&'a mut self, _anchor: &'a Anchor) -> BoxFuture<'a, Result<AnchorState>> {
         Box::pin(std::future::ready(Ok(AnchorState::Gone)))
     }
 

@@ -39,9 +39,9 @@ impl<S: SnapshotStore> Worker<S> {
                 self.store.apply(updates, cursor)?;
                 self.tell(updates, cursor);
             }
-            Some((taken, _)) => {
-                self.store.apply(&taken, cursor)?;
-                self.tell(&taken, cursor);
+            Some((accepted, _)) => {
+                self.store.apply(&accepted, cursor)?;
+                self.tell(&accepted, cursor);
             }
         }
         Ok(self.at())
@@ -53,16 +53,16 @@ impl<S: SnapshotStore> Worker<S> {
         let token = self.sync.as_ref().ok_or_else(|| {
             Error::of_caller(ErrorKind::Precondition, "list", "no listing is under way")
         })?;
-        let taken = match &skipped {
+        let accepted = match &skipped {
             None => updates,
-            Some((taken, left)) => {
+            Some((accepted, left)) => {
                 token.mark(left)?;
-                taken
+                accepted
             }
         };
-        self.store.sync_apply(token, taken)?;
+        self.store.sync_apply(token, accepted)?;
         let cursor = self.store.cursor();
-        self.tell(taken, &cursor);
+        self.tell(accepted, &cursor);
         Ok(self.at())
     }
 

@@ -39,7 +39,7 @@ pub const fn repair(asked: Asked, truth: Truth) -> Repair {
         | (Asked::Relist, Truth::No)
         | (Asked::RelistIfTruth, Truth::No | Truth::Unknown) => Repair::Refuse,
         (Asked::Relist, _) | (Asked::RelistIfTruth | Asked::Auto, Truth::Yes) => Repair::Relist,
-        (Asked::Restore, _) | (Asked::Auto, _) => Repair::Restore,
+        (Asked::Restore | Asked::Auto, _) => Repair::Restore,
     }
 }
 
@@ -77,6 +77,7 @@ pub const fn must_confirm_empty(
 /// What becomes of a key that a fold has, when a listing ends.
 ///
 /// `newer` says whether its version is known to be newer than the listing; where the lineage is a new one, versions say nothing.
+#[expect(clippy::fn_params_excessive_bools, reason = "a rule over four facts")]
 pub const fn listing(listed: bool, in_scope: bool, newer: bool, new_lineage: bool) -> Fate {
     if listed || !in_scope || (newer && !new_lineage) { Fate::Keep } else { Fate::Delete }
 }

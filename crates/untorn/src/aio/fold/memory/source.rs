@@ -30,8 +30,6 @@ struct Reader {
     first: VecDeque<u64>,
     /// Up to which message everything was sent or left out.
     at: u64,
-    /// What was the last message when it was opened.
-    head: u64,
     caught_up: bool,
     hangs: bool,
     /// The position of the last event.
@@ -95,7 +93,7 @@ impl MemorySource {
         let hangs = server.take_fault(&MemoryFault::HangAfterReconnect);
         server.readers = server.readers.saturating_add(1);
         server.opened = server.opened.saturating_add(1);
-        let (epoch, cuts, head) = (server.epoch, server.cuts, server.last());
+        let (epoch, cuts) = (server.epoch, server.cuts);
         drop(server);
         self.reader = Some(Reader {
             stream: self.stream.clone(),
@@ -104,7 +102,6 @@ impl MemorySource {
             cuts,
             first,
             at,
-            head,
             caught_up: false,
             hangs,
             sent,
@@ -149,7 +146,7 @@ impl Reader {
         let after = std::mem::replace(&mut self.sent, cursor.clone());
         let event = SourceEvent::batch_after(updates, cursor, after);
         drop(server);
-        self.deliver(event, fault)
+        self.deliver(event, fault.as_ref())
     }
 
     /// What comes next, and the number of its last message.
@@ -201,7 +198,7 @@ impl Reader {
         Step::Wait(server.heartbeat)
     }
 
-    fn deliver(&mut self, event: SourceEvent, fault: Option<MemoryFault>) -> Step {
+    fn deliver(&mut self, event: SourceEvent, fault: Option<&MemoryFault>) -> Step {
         if self.late.is_some() {
             self.waiting.extend(self.late.take());
         }
@@ -217,7 +214,7 @@ impl Reader {
                 return Step::Again;
             }
             Some(MemoryFault::Error(kind)) => {
-                let error = Error::of_caller(kind, "next", "the script says so");
+                let error = Error::of_caller(*kind, "next", "the script says so");
                 return Step::Send(Err(error));
             }
             Some(MemoryFault::Expire) => {

@@ -10,7 +10,7 @@ impl Dice {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        self.0 % sides
+        self.0.checked_rem(sides).unwrap_or_default()
     }
 }
 
@@ -49,11 +49,11 @@ fn the_fold_is_the_stream_after_any_history() {
                             MemoryFault::EmptyListing,
                         ];
                         let fault = faults[usize::try_from(dice.roll(10)).unwrap()].clone();
-                        let lies = fault == MemoryFault::EmptyListing;
-                        if !(lies && lied) {
+                        let empty = fault == MemoryFault::EmptyListing;
+                        if !(empty && lied) {
                             stream.fault_after(dice.roll(3), fault);
                         }
-                        lied |= lies;
+                        lied |= empty;
                     }
                     13 => {
                         stream.recreate();
