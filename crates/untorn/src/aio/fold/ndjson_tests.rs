@@ -123,7 +123,7 @@ fn a_file_that_ends_before_the_cursor_is_another_one() {
 #[test]
 fn a_pipe_is_read_by_a_thread_of_its_own() {
     run(async {
-        let (reader, mut writer) = std::io::pipe().unwrap();
+        let (reader, mut writer) = io::pipe().unwrap();
         let fold = MemFold::new();
         let source = NdjsonSource::reader("pipe", reader);
         let handle = Follower::builder(fold.clone(), source).spawn();
@@ -142,7 +142,7 @@ fn a_pipe_is_read_by_a_thread_of_its_own() {
 #[test]
 fn a_pipe_is_not_read_a_second_time() {
     run(async {
-        let mut source = NdjsonSource::reader("pipe", std::io::Cursor::new(put("a", "1", 1)));
+        let mut source = NdjsonSource::reader("pipe", io::Cursor::new(put("a", "1", 1)));
         source.open(Start::Fresh, &Scope::All).await.unwrap();
         source.close().await;
         let error = source.open(Start::Fresh, &Scope::All).await.unwrap_err();

@@ -142,7 +142,7 @@ struct Feed(tempfile::TempDir, u64);
 impl Feed {
     fn write(&mut self, make: impl FnOnce(VersionToken) -> KvUpdate) -> BoxFuture<'_, ()> {
         use std::io::Write as _;
-        self.1 += 1;
+        self.1 = self.1.saturating_add(1);
         let update = make(VersionToken::from_u64(self.1));
         let mut line = Vec::new();
         crate::fold::ndjson::Line::Update(update).format(&mut line);

@@ -103,7 +103,7 @@ fn the_store_comes_back_whatever_panics() {
             }
             let handle = builder.spawn();
             if what == "with_store" {
-                let error = handle.with_store(|_| -> crate::Result<()> { panic!("user") }).await;
+                let error = handle.with_store(|_| -> Result<()> { panic!("user") }).await;
                 assert_eq!(error.unwrap_err().kind(), ErrorKind::Failed);
                 handle.ready().await.unwrap();
                 handle.stop().await.result.unwrap();
