@@ -75,6 +75,11 @@ impl MemFold {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How many have it.
+    pub(crate) fn holders(&self) -> usize {
+        Arc::strong_count(&self.0)
+    }
+
     /// `key=value` of all entries.
     pub(crate) fn text(&self) -> String {
         let entries = self.range("").unwrap();

@@ -105,6 +105,7 @@ impl<S: SnapshotStore + 'static> Driver<S> {
     pub(super) async fn run(mut self) -> Result<()> {
         let result = self.supervise().await;
         self.close().await;
+        self.rest.slot.leave().await;
         self.rest.control.askers.clear();
         let result = result.map_err(Arc::new);
         let cause = result.as_ref().err().map(Arc::clone);

@@ -135,6 +135,16 @@ impl<S: Send + 'static> Slot<S> {
         })
     }
 
+    /// Closes the store, if nobody else can take it out. That may wait for the disk, too.
+    pub(super) async fn leave(&self) {
+        if Arc::strong_count(&self.0) == 1 {
+            let place = Arc::clone(&self.0);
+            let close = move || drop(place.lock().unwrap_or_else(PoisonError::into_inner).take());
+            // A runtime that shuts down closes it with all else.
+            drop(tokio::task::spawn_blocking(close).await);
+        }
+    }
+
     /// Takes the store out, when the work that is under way is done.
     pub(super) async fn take(&self) -> Option<Worker<S>> {
         let place = Arc::clone(&self.0);

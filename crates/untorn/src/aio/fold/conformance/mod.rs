@@ -48,16 +48,21 @@ pub trait Fixture: Send {
 ///         Box::new(self.0.source())
 ///     }
 ///     fn put<'a>(&'a mut self, key: &'a str, value: &'a [u8]) -> BoxFuture<'a, ()> {
-///         Box::pin(async move { drop(self.0.put(key, value).to_string()) })
+///         Box::pin(async move {
+///             self.0.put(key, value);
+///         })
 ///     }
 ///     fn delete<'a>(&'a mut self, key: &'a str) -> BoxFuture<'a, ()> {
-///         Box::pin(async move { drop(self.0.delete(key).to_string()) })
+///         Box::pin(async move {
+///             self.0.delete(key);
+///         })
 ///     }
 /// }
 ///
-/// conformance::run(|| Memory(MemoryStream::new("test"))).await
+/// conformance::run(|| Memory(MemoryStream::new("test"))).await?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # })?;
-/// # Ok::<(), untorn::Error>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub async fn run<F: Fixture>(mut make: impl FnMut() -> F) -> Result<()> {
     cases::an_empty_source_is_caught_up_at_once(&mut make()).await?;

@@ -276,8 +276,10 @@ fn a_dropped_handle_stops_the_follower() {
         handle.ready().await.unwrap();
         let mut state = handle.state();
         drop(handle);
+        // On the blocking pool, before it says that it is over.
+        assert_eq!(fold.holders(), 2);
         state.wait_for(|state| matches!(state.phase, Phase::Stopped { .. })).await.unwrap();
-        assert_eq!(stream.readers(), 0);
+        assert_eq!((stream.readers(), fold.holders()), (0, 1));
     });
 }
 
