@@ -143,3 +143,16 @@ fn base64_is_that_of_the_standard_and_no_other() {
         assert_eq!(from_base64(bad), None, "{bad}");
     }
 }
+
+#[test]
+fn any_bytes_are_lines_or_an_error() {
+    for at in 0..FEED.len() {
+        for byte in [0, b'\n', b'"', b'\\', b'{', b'}', b'9', 0x80, 0xff] {
+            let mut feed = FEED.as_bytes().to_vec();
+            feed[at] = byte;
+            let done = apply_reader(&mut MemFold::new(), Cursor::new(feed), &NdjsonOptions::new());
+            let kind = done.map_err(|error| error.kind()).err();
+            assert!(matches!(kind, None | Some(ErrorKind::Codec)), "{at} {byte}: {kind:?}");
+        }
+    }
+}

@@ -140,7 +140,8 @@ pub trait Listing: Send {
 ///
 /// # How it is called
 /// [`identify`](Self::identify) first, at every connection; perhaps [`verify_anchor`](Self::verify_anchor) and [`list`](Self::list);
-/// then [`open`](Self::open), [`next`](Self::next) until something goes wrong, and [`close`](Self::close). After `close` it begins again.
+/// then [`open`](Self::open), `identify` again, since what it has may have gone meanwhile, [`next`](Self::next) until something goes
+/// wrong, and [`close`](Self::close). After `close` it begins again.
 /// A future may be dropped before it is ready; then `close` follows. No method may block the thread that polls it.
 ///
 /// # Errors

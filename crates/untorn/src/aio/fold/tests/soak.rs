@@ -93,3 +93,27 @@ fn the_fold_is_the_stream_after_any_history() {
         });
     }
 }
+
+/// Threads that run at once, without a clock that waits for them.
+#[test]
+fn a_fold_follows_a_busy_stream_on_several_threads() {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(2).enable_time().max_blocking_threads(1).build().unwrap();
+    runtime.block_on(async {
+        let (fold, stream) = (MemFold::new(), MemoryStream::new("test"));
+        let handle = follower(&fold, &stream).batch(50, Duration::from_millis(1), 1 << 20).spawn();
+        let writer = stream.clone();
+        let writing = tokio::spawn(async move {
+            for n in 0..20_000 {
+                writer.put(format!("k{}", n % 500), format!("{n}"));
+                if n % 100 == 0 {
+                    writer.delete(format!("k{}", n % 37));
+                    tokio::task::yield_now().await;
+                }
+            }
+        });
+        writing.await.unwrap();
+        catch_up(&handle, &fold, &stream).await;
+        handle.stop().await.result.unwrap();
+    });
+}
