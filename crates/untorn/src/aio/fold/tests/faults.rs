@@ -22,6 +22,20 @@ fn an_end_is_no_end_and_leaves_no_connection_behind() {
 }
 
 #[test]
+fn nothing_is_held_at_the_server_while_it_waits_to_come_again() {
+    run(async {
+        let (fold, stream) = (MemFold::new(), stream());
+        let handle = follower(&fold, &stream).backoff(LONG, LONG).spawn();
+        handle.ready().await.unwrap();
+        stream.cut();
+        let mut state = handle.state();
+        drop(state.wait_for(|state| matches!(state.phase, Phase::Backoff { .. })).await.unwrap());
+        assert_eq!(stream.readers(), 0);
+        handle.stop().await.result.unwrap();
+    });
+}
+
+#[test]
 fn whatever_a_connection_does_the_fold_is_the_stream() {
     let faults = [
         MemoryFault::Drop,

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::*;
-use crate::fold::for_tests::MemFold;
+use crate::fold::for_tests::{Gate, MemFold};
 use crate::fold::{KvUpdate, SnapshotStore, WatchCursor};
 use crate::{ErrorKind, Outcome, Result};
 
@@ -165,6 +165,8 @@ fn the_source_is_polled_while_a_commit_is_slow_and_no_further_than_told() {
         }
         let gate = Arc::clone(&fold.look().gate);
         gate.close(true);
+        // Also if the test fails: the runtime waits for the store.
+        let opens = OpensAtLast(Arc::clone(&gate));
         let taken = Arc::new(AtomicUsize::new(0));
         let source = Counted(stream.source(), Arc::clone(&taken));
         let builder = Follower::builder(fold.clone(), source).channel(3);
@@ -181,10 +183,18 @@ fn the_source_is_polled_while_a_commit_is_slow_and_no_further_than_told() {
         }
         // One in the store, one in the next batch, three in the channel.
         assert_eq!(taken.load(Ordering::Relaxed), 5);
-        gate.close(false);
+        drop(opens);
         catch_up(&handle, &fold, &stream).await;
         handle.stop().await.result.unwrap();
     });
+}
+
+struct OpensAtLast(Arc<Gate>);
+
+impl Drop for OpensAtLast {
+    fn drop(&mut self) {
+        self.0.close(false);
+    }
 }
 
 /// Counts what is taken from a source.
