@@ -107,6 +107,19 @@ fn a_stream_under_another_name_is_adopted_where_the_user_says_so() {
     });
 }
 
+#[test]
+fn a_stream_under_another_name_in_an_older_state_is_not_adopted() {
+    run(async {
+        let stream = stream();
+        let fold = followed(&stream).await;
+        fold.look().lineage = Some(Lineage { kind: "memory".into(), id: b"moved".to_vec() });
+        stream.roll_back(3);
+        let adopt = follower(&fold, &stream).on_lineage_change(LineageChange::Adopt);
+        assert_eq!(refused(adopt).await, ErrorKind::LineageMismatch);
+        assert_eq!(fold.lineage().unwrap().id, b"moved");
+    });
+}
+
 /// A fold at 5, and a stream that went on, deleted, and forgot how.
 async fn expired() -> (MemFold, MemoryStream) {
     let stream = stream();
