@@ -38,18 +38,24 @@ mod append_log;
 mod apply;
 mod base;
 mod compact;
+pub mod conformance;
 mod cursor;
 mod damage;
 mod entry;
 #[cfg(feature = "blake3")]
 mod export;
 mod follow;
+#[cfg(test)]
+pub(crate) mod for_tests;
 mod held;
 #[cfg(feature = "blake3")]
 mod manifest;
+#[cfg(feature = "json")]
+pub mod ndjson;
 mod open;
 mod options;
 pub mod pgss;
+pub mod protocol;
 mod reader;
 mod record;
 mod relist;

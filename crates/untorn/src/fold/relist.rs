@@ -44,7 +44,7 @@ impl SyncScope {
     }
 
     /// The prefixes to look through, such that no key comes twice.
-    pub(super) fn ranges(&self) -> Vec<String> {
+    pub(crate) fn ranges(&self) -> Vec<String> {
         let Some(prefixes) = &self.prefixes else { return vec![String::new()] };
         let mut sorted = prefixes.clone();
         sorted.sort();
