@@ -1,4 +1,4 @@
-//! Little-endian fields, for the headers on disk.
+//! Little-endian fields, for what is on disk; the beginnings of keys, for searches.
 
 /// Takes fields off the front of a slice; `None` where the bytes do not suffice, and then nothing is taken.
 #[derive(Clone, Debug)]
@@ -42,26 +42,29 @@ impl<'a> Reader<'a> {
     }
 
     /// A number of seven bits a byte. Takes only what [`put_varint`] writes: no more bytes than the number needs.
+    #[inline]
     pub(crate) fn varint(&mut self) -> Option<u64> {
-        let before = self.rest;
-        let value = self.varint_bytes();
-        if value.is_none() {
-            self.rest = before;
+        // Most are lengths below 128.
+        let (&first, rest) = self.rest.split_first()?;
+        if first < 0x80 {
+            self.rest = rest;
+            return Some(u64::from(first));
         }
-        value
+        self.long_varint()
     }
 
-    fn varint_bytes(&mut self) -> Option<u64> {
+    fn long_varint(&mut self) -> Option<u64> {
         let mut value = 0_u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.u8()?;
+        for (nth, byte) in self.rest.iter().enumerate().take(10) {
+            let shift = u32::try_from(nth).ok()?.checked_mul(7)?;
             let bits = u64::from(byte & 0x7f);
-            let shifted = bits << shift;
-            if shifted >> shift != bits || (byte == 0 && shift > 0) {
+            let shifted = bits.checked_shl(shift)?;
+            if shifted >> shift != bits || (*byte == 0 && nth > 0) {
                 return None;
             }
             value |= shifted;
             if byte & 0x80 == 0 {
+                self.rest = self.rest.get(nth.checked_add(1)?..)?;
                 return Some(value);
             }
         }
@@ -69,6 +72,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A length as a varint, and as many bytes; nothing is taken if they are not all there.
+    #[inline]
     pub(crate) fn with_len(&mut self) -> Option<&'a [u8]> {
         let before = self.rest;
         let len = self.varint().and_then(|len| usize::try_from(len).ok());
@@ -101,6 +105,24 @@ pub(crate) fn put_varint(mut value: u64, out: &mut Vec<u8>) {
 pub(crate) fn put_with_len(bytes: &[u8], out: &mut Vec<u8>) {
     put_varint(bytes.len() as u64, out);
     out.extend_from_slice(bytes);
+}
+
+/// Eight bytes of a key from `skip` on, such that they compare as the bytes do; zeros where it ends.
+pub(crate) fn head_of(key: &[u8], skip: usize) -> u64 {
+    let rest = key.get(skip..).unwrap_or_default();
+    if let Some(head) = rest.first_chunk() {
+        return u64::from_be_bytes(*head);
+    }
+    let mut head = [0; 8];
+    for (to, from) in head.iter_mut().zip(rest) {
+        *to = *from;
+    }
+    u64::from_be_bytes(head)
+}
+
+/// How many bytes two keys begin with that are the same.
+pub(crate) fn common(a: &[u8], b: &[u8]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
 /// The next multiple of 8 from `len` on.
@@ -168,6 +190,16 @@ mod tests {
         assert_eq!(Reader::new(&out).with_len(), Some(&b"abc"[..]));
         let mut cut = Reader::new(&out[..3]);
         assert_eq!((cut.with_len(), cut.rest()), (None, &out[..3]));
+    }
+
+    #[test]
+    fn heads_compare_as_keys_do() {
+        let keys: [&[u8]; 6] = [b"", b"\0", b"a", b"a\0b", b"abcdefgh", b"abcdefghi"];
+        for pair in keys.windows(2) {
+            assert!(head_of(pair[0], 0) <= head_of(pair[1], 0));
+        }
+        assert!(head_of(b"xxa", 2) < head_of(b"xxb", 2));
+        assert_eq!((common(b"abc", b"abd"), common(b"", b"a"), common(b"a", b"a")), (2, 0, 1));
     }
 
     #[test]

@@ -95,7 +95,7 @@ pub struct FoldOptions {
     pub on_damage: OnDamage,
     /// How files are read. Default `Auto`.
     pub read_mode: ReadMode,
-    /// Size that segments of the log grow to. Default 16 MiB.
+    /// Size that segments of the log grow to. Default 8 MiB.
     pub log_segment_bytes: u64,
     pub(super) progress: Option<Progress>,
 }
@@ -117,7 +117,7 @@ impl FoldOptions {
             redelivery: Redelivery::default(),
             on_damage: OnDamage::default(),
             read_mode: ReadMode::default(),
-            log_segment_bytes: 16 << 20,
+            log_segment_bytes: 8 << 20,
             progress: None,
         }
     }

@@ -10,6 +10,7 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use super::held::Slot;
+use crate::codec::bytes::{common, head_of};
 
 /// Slots of a node at most.
 const FULL: usize = 64;
@@ -28,23 +29,6 @@ struct Node {
     slots: Vec<Slot>,
     /// As many as slots; none in a leaf.
     children: Vec<Arc<Self>>,
-}
-
-/// Eight bytes of a key from `skip` on, such that they compare as the bytes do; zeros where it ends.
-fn head_of(key: &[u8], skip: usize) -> u64 {
-    let rest = key.get(skip..).unwrap_or_default();
-    if let Some(head) = rest.first_chunk() {
-        return u64::from_be_bytes(*head);
-    }
-    let mut head = [0; 8];
-    for (to, from) in head.iter_mut().zip(rest) {
-        *to = *from;
-    }
-    u64::from_be_bytes(head)
-}
-
-fn common(a: &[u8], b: &[u8]) -> usize {
-    a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
 impl Node {

@@ -8,7 +8,7 @@
 
 use super::super::KEY_MAX;
 use super::super::held::{Held, Spot, Value};
-use crate::codec::bytes::{Reader, put_varint, put_with_len};
+use crate::codec::bytes::{Reader, common, put_varint, put_with_len};
 use crate::codec::checksum::crc32;
 
 const GONE: u8 = 1;
@@ -57,7 +57,7 @@ impl Builder {
             self.restarts.push(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
             0
         } else {
-            self.last.iter().zip(held.key).take_while(|(a, b)| a == b).count()
+            common(&self.last, held.key)
         };
         self.count = self.count.saturating_add(1);
         let out = &mut self.bytes;

@@ -1,7 +1,7 @@
 //! The bytes around the blocks of a base. No I/O. docs/FORMAT.md has the tables.
 
 use super::super::{Lineage, VersionToken, WatchCursor};
-use crate::codec::bytes::{Reader, put_varint, put_with_len};
+use crate::codec::bytes::{Reader, common, head_of, put_varint, put_with_len};
 use crate::codec::checksum::crc32;
 
 pub(super) const HEADER: usize = 64;
@@ -116,6 +116,9 @@ pub(super) struct Index {
     /// Where each block's key ends in `keys`.
     ends: Vec<u32>,
     keys: Vec<u8>,
+    /// All keys begin with the first `skip` bytes of the first one; these are the next eight of each. Made when it is read.
+    skip: usize,
+    heads: Vec<u64>,
 }
 
 impl Index {
@@ -148,12 +151,34 @@ impl Index {
 
     /// The block that has the key, if any has; `None` if it is below all.
     pub(super) fn block_of(&self, key: &[u8]) -> Option<usize> {
-        let (mut low, mut high) = (0, self.len());
+        let (mut low, mut high) = self.around(key)?;
         while low < high {
             let middle = low.midpoint(high);
             if self.key(middle)? <= key { low = middle.saturating_add(1) } else { high = middle }
         }
         low.checked_sub(1)
+    }
+
+    /// Blocks among which the first one above the key is, or behind them: most of a search looks at the heads alone. `None` if the
+    /// key is below all.
+    fn around(&self, key: &[u8]) -> Option<(usize, usize)> {
+        let shared = self.key(0)?.get(..self.skip)?;
+        match key.get(..self.skip).unwrap_or(key).cmp(shared) {
+            std::cmp::Ordering::Less => return None,
+            std::cmp::Ordering::Greater => return Some((self.len(), self.len())),
+            std::cmp::Ordering::Equal => {}
+        }
+        let head = head_of(key, self.skip);
+        let low = self.heads.partition_point(|h| *h < head);
+        let same = self.heads.get(low..)?.partition_point(|h| *h == head);
+        Some((low, low.saturating_add(same)))
+    }
+
+    fn take_heads(&mut self) {
+        let last = self.len().checked_sub(1).and_then(|last| self.key(last));
+        self.skip = common(self.key(0).unwrap_or_default(), last.unwrap_or_default());
+        let head = |nth| head_of(self.key(nth).unwrap_or_default(), self.skip);
+        self.heads = (0..self.len()).map(head).collect();
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
@@ -185,6 +210,7 @@ impl Index {
             below = next;
             index.push(offset, len, key).then_some(())?;
         }
+        index.take_heads();
         input.rest().is_empty().then_some(index)
     }
 }
@@ -299,6 +325,7 @@ mod tests {
         for (nth, key) in [b"b", b"d", b"f"].iter().enumerate() {
             assert!(index.push(64 + nth as u64 * 10, 10, *key));
         }
+        index.take_heads();
         let found: Vec<_> =
             [&b"a"[..], b"b", b"c", b"d", b"e", b"f", b"z"].map(|key| index.block_of(key)).to_vec();
         assert_eq!(found, [None, Some(0), Some(0), Some(1), Some(1), Some(2), Some(2)]);

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::super::held::{Held, Spot, Value};
 use super::block::Builder;
 use super::format::{FOOTER, Footer, Header, Index, Meta};
+use crate::codec::bytes::common;
 use crate::codec::checksum::crc32;
 use crate::{Error, ErrorKind, Result};
 
@@ -67,7 +68,7 @@ impl<W: Write> BaseWriter<W> {
         };
         if self.block.is_empty() {
             let last = self.block.last_key();
-            let shared = last.iter().zip(held.key).take_while(|(a, b)| a == b).count();
+            let shared = common(last, held.key);
             self.from.clear();
             self.from.extend(held.key.iter().take(shared.saturating_add(1)));
         }
