@@ -13,7 +13,7 @@ use super::held::Slot;
 use crate::codec::bytes::{common, head_of};
 
 /// Slots of a node at most.
-const FULL: usize = 64;
+const FULL: usize = 128;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tree {

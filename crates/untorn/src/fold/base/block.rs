@@ -1,10 +1,10 @@
 //! A block of a base: entries in ascending order of their keys, each key without what it shares with the one before. No I/O.
 //!
 //! ```text
-//! block    entry*   offset of each restart u32*   restarts u32   crc u32
+//! block    restarts u32   offset of each restart behind the first u32*   entry*   crc u32
 //! entry    shared varint   rest with_len   flags u8   version with_len   nothing | value with_len | offset varint, len varint, crc u32
 //! ```
-//! Every 16th entry shares nothing: a restart, where a search can begin.
+//! Every fourth entry shares nothing: a restart, where a search can begin.
 
 use super::super::KEY_MAX;
 use super::super::held::{Held, Spot, Value};
@@ -16,12 +16,12 @@ const AGED: u8 = 2;
 const GONE_AGED: u8 = GONE | AGED;
 const APART: u8 = 4;
 
-const RESTART: usize = 16;
-/// The count of restarts and the checksum.
-const TAIL: usize = 8;
+const RESTART: usize = 4;
+/// The checksum.
+const TAIL: usize = 4;
 
 /// A block without entries, which nobody verifies.
-pub(super) const EMPTY: &[u8] = &[0; TAIL];
+pub(super) const EMPTY: &[u8] = &[0; 4 + TAIL];
 
 /// The checksum of a block at this offset: a block that was moved does not verify.
 fn crc_at(bytes: &[u8], offset: u64) -> u32 {
@@ -32,6 +32,8 @@ fn crc_at(bytes: &[u8], offset: u64) -> u32 {
 #[derive(Debug, Default)]
 pub(super) struct Builder {
     bytes: Vec<u8>,
+    /// The block as a whole.
+    whole: Vec<u8>,
     restarts: Vec<u32>,
     count: usize,
     last: Vec<u8>,
@@ -85,12 +87,15 @@ impl Builder {
 
     /// Ends the block, which will lie at `offset`. The builder is then ready for the next one.
     pub(super) fn finish(&mut self, offset: u64) -> &[u8] {
-        let out = &mut self.bytes;
-        for restart in &self.restarts {
-            out.extend_from_slice(&restart.to_le_bytes());
-        }
+        let out = &mut self.whole;
+        out.clear();
         let count = u32::try_from(self.restarts.len()).unwrap_or(u32::MAX);
         out.extend_from_slice(&count.to_le_bytes());
+        // Who looks for a key reads these first; the entries begin in the same line of the cache.
+        for restart in self.restarts.iter().skip(1) {
+            out.extend_from_slice(&restart.to_le_bytes());
+        }
+        out.extend_from_slice(&self.bytes);
         let crc = crc_at(out, offset);
         out.extend_from_slice(&crc.to_le_bytes());
         out
@@ -113,21 +118,26 @@ pub(super) fn verifies(bytes: &[u8], offset: u64) -> bool {
 #[derive(Clone, Copy, Debug)]
 struct Parts<'a> {
     entries: &'a [u8],
+    /// How many restarts there are, and where those behind the first begin.
+    count: usize,
     restarts: &'a [[u8; 4]],
 }
 
 impl<'a> Parts<'a> {
     fn of(bytes: &'a [u8]) -> Option<Self> {
-        let (rest, tail) = bytes.split_last_chunk::<TAIL>()?;
-        let count = Reader::new(tail).u32().and_then(|count| usize::try_from(count).ok())?;
-        let entries = rest.len().checked_sub(count.checked_mul(4)?)?;
-        let (entries, restarts) = rest.split_at_checked(entries)?;
-        let (restarts, odd) = restarts.as_chunks();
-        odd.is_empty().then_some(Self { entries, restarts })
+        let (rest, _) = bytes.split_last_chunk::<TAIL>()?;
+        let (count, rest) = rest.split_first_chunk()?;
+        let count = usize::try_from(u32::from_le_bytes(*count)).ok()?;
+        let (restarts, entries) = rest.split_at_checked(count.saturating_sub(1).checked_mul(4)?)?;
+        let (restarts, _) = restarts.as_chunks();
+        Some(Self { entries, count, restarts })
     }
 
     fn restart(&self, nth: usize) -> Option<usize> {
-        usize::try_from(u32::from_le_bytes(*self.restarts.get(nth)?)).ok()
+        match nth.checked_sub(1) {
+            None => Some(0),
+            Some(behind) => usize::try_from(u32::from_le_bytes(*self.restarts.get(behind)?)).ok(),
+        }
     }
 
     /// The key of a restart, which is there in full.
@@ -176,7 +186,7 @@ pub(super) fn find<'a>(bytes: &'a [u8], key: &'a [u8]) -> Result<Option<Held<'a>
 fn search<'a>(bytes: &'a [u8], key: &'a [u8], found: &mut Option<Held<'a>>) -> Option<()> {
     let parts = Parts::of(bytes)?;
     // The last restart whose key is not above the one that is looked for.
-    let (mut low, mut high) = (0, parts.restarts.len());
+    let (mut low, mut high) = (0, parts.count);
     while low < high {
         let middle = low.midpoint(high);
         if parts.key_of(middle)? <= key { low = middle.saturating_add(1) } else { high = middle }
@@ -209,6 +219,8 @@ pub(super) struct Page {
     keys: Vec<u8>,
     /// For each entry: where its key begins in `keys` and ends, and where the entry's own bytes do behind its key.
     entries: Vec<(usize, usize, usize)>,
+    /// Where the entries begin in the block.
+    start: usize,
 }
 
 impl Page {
@@ -217,6 +229,8 @@ impl Page {
         self.keys.clear();
         self.entries.clear();
         let entries = Parts::of(bytes)?.entries;
+        let start = bytes.len().saturating_sub(TAIL).saturating_sub(entries.len());
+        self.start = start;
         let mut input = Reader::new(entries);
         let mut last = 0_usize;
         while !input.rest().is_empty() {
@@ -247,7 +261,7 @@ impl Page {
     /// An entry; `bytes` are those of the block that was taken.
     pub(super) fn get<'a>(&'a self, bytes: &'a [u8], nth: usize) -> Option<Held<'a>> {
         let &(start, end, after_key) = self.entries.get(nth)?;
-        let mut input = Reader::new(bytes.get(after_key..)?);
+        let mut input = Reader::new(bytes.get(self.start.checked_add(after_key)?..)?);
         let rest = take_rest(&mut input)?;
         Some(Held { key: self.keys.get(start..end)?, version: rest.version, value: rest.value })
     }
