@@ -15,14 +15,14 @@ use super::manifest::{BACKEND, BACKEND_VERSION, Said};
 use super::open::{LOG, log_options};
 use super::options::{Compaction, FoldOptions, Progress};
 use super::relist::SyncScope;
-use super::scan::{Bounds, for_each, text};
+use super::scan::{Bounds, ScanOptions, for_each, text};
 use super::snapshot::{Digest, FoldSnapshot};
 use super::view::View;
 use super::{
     AppendLogSnapshot, ExportManifest, KvEntry, KvUpdate, Lineage, SnapshotStore, VersionToken,
-    WatchCursor,
+    WatchCursor, pgss,
 };
-use crate::artifact::{Export, Import};
+use crate::artifact::{APPEND_LOG, Export, Import, read_manifest_with};
 use crate::commit;
 use crate::fs::{Fs, How, ReadMode};
 use crate::log::{Log, LogOptions};
@@ -31,6 +31,17 @@ use crate::{Durability, Error, ErrorKind, Result};
 /// The file of an artifact that has what its base does not.
 const TAIL: &str = "tail";
 
+/// Which program is to read an artifact.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ExportFormat {
+    /// This one.
+    #[default]
+    Untorn,
+    /// Version 0.8 of the existing crate, from its append log: `Unsupported` for what that cannot hold, such as versions of more than ten bytes.
+    AppendLogV2,
+}
+
 /// How a fold is exported.
 #[derive(Clone, Default)]
 #[must_use]
@@ -38,6 +49,8 @@ const TAIL: &str = "tail";
 pub struct ExportOptions {
     /// Only keys with one of these prefixes. Default all.
     pub scope: Option<Vec<String>>,
+    /// Who is to read it. Default this program.
+    pub format: ExportFormat,
     /// Puts a digest of all entries into the manifest, which an import compares. Reads every value. Default no.
     pub digest: bool,
     pub(super) progress: Option<Progress>,
@@ -46,12 +59,18 @@ pub struct ExportOptions {
 impl ExportOptions {
     /// The defaults.
     pub const fn new() -> Self {
-        Self { scope: None, digest: false, progress: None }
+        Self { scope: None, format: ExportFormat::Untorn, digest: false, progress: None }
     }
 
     /// Sets which keys.
     pub fn scope(mut self, prefixes: Vec<String>) -> Self {
         self.scope = Some(prefixes);
+        self
+    }
+
+    /// Sets who is to read it.
+    pub const fn format(mut self, format: ExportFormat) -> Self {
+        self.format = format;
         self
     }
 
@@ -115,6 +134,22 @@ impl ImportOptions {
     }
 }
 
+impl ImportOptions {
+    /// Whether an artifact may be imported, by its manifest.
+    fn check(&self, manifest: &ExportManifest, path: &Path) -> Result<()> {
+        let total = manifest.files.iter().map(|file| file.size).fold(0, u64::saturating_add);
+        if total > self.max_bytes {
+            let what = format!("it has {total} bytes, and {} are allowed", self.max_bytes);
+            return Err(Error::new(ErrorKind::ArtifactInvalid, "import", path, what));
+        }
+        if self.expect_lineage.is_some() && self.expect_lineage != manifest.lineage {
+            let what = "it is of another source";
+            return Err(Error::new(ErrorKind::LineageMismatch, "import", path, what));
+        }
+        Ok(())
+    }
+}
+
 impl Default for ImportOptions {
     fn default() -> Self {
         Self::new()
@@ -138,11 +173,14 @@ impl FoldSnapshot {
         &self,
         dest: &Path,
         options: &ExportOptions,
-        fs: &dyn Fs,
+        fs: &Arc<dyn Fs>,
     ) -> Result<ExportManifest> {
         let view = self.view();
+        if options.format == ExportFormat::AppendLogV2 {
+            return self.export_older(dest, options, fs);
+        }
         let scope = options.scope.clone().map_or_else(SyncScope::all, SyncScope::prefixes);
-        let mut export = Export::begin(fs, dest)?;
+        let mut export = Export::begin(&**fs, dest)?;
         let whole = view.base.as_ref().filter(|_| options.scope.is_none());
         let of = whole.map_or(0, |base| base.len());
         if let Some(base) = whole {
@@ -183,6 +221,22 @@ impl FoldSnapshot {
     }
 }
 
+impl FoldSnapshot {
+    /// One PGSS file, of the prefixes in order, each key once.
+    fn export_older(
+        &self,
+        dest: &Path,
+        options: &ExportOptions,
+        fs: &Arc<dyn Fs>,
+    ) -> Result<ExportManifest> {
+        let scope = options.scope.clone().map_or_else(SyncScope::all, SyncScope::prefixes);
+        let entries =
+            scope.ranges().into_iter().flat_map(|prefix| self.scan(&ScanOptions::prefix(prefix)));
+        let (cursor, of) = (self.cursor(), options.scope.clone());
+        pgss::write_artifact(entries, &cursor, of, dest, Arc::clone(fs))
+    }
+}
+
 /// Writes what a view has as a file of the artifact, tombstones included: an update that comes late is older for the copy, too.
 fn put(
     export: &mut Export,
@@ -211,8 +265,7 @@ impl AppendLogSnapshot {
     /// # Errors
     /// As [`FoldSnapshot::export`].
     pub fn export(&self, dest: &Path, options: &ExportOptions) -> Result<ExportManifest> {
-        let fs = self.file_system();
-        self.snapshot().export(dest, options, &*fs)
+        self.snapshot().export(dest, options, &self.shared().options.fs)
     }
 
     /// Makes a fold at `dest` of an artifact, and opens it. As [`import_with`](Self::import_with).
@@ -228,7 +281,8 @@ impl AppendLogSnapshot {
         Self::import_with(artifact_dir, dest, &ImportOptions::new().open(open))
     }
 
-    /// Makes a fold at `dest`, which does not exist or is an empty directory, of an artifact, and opens it.
+    /// Makes a fold at `dest`, which does not exist or is an empty directory, of an artifact, and opens it. Artifacts of the existing crate's append log
+    /// are taken too.
     ///
     /// Every file is compared with the manifest while it is copied; the copy is opened, and has the cursor and the digest of the manifest,
     /// before it gets its name.
@@ -246,17 +300,17 @@ impl AppendLogSnapshot {
         options: &ImportOptions,
     ) -> Result<(WatchCursor, Self)> {
         let fs = Arc::clone(&options.open.fs);
+        if read_manifest_with(artifact_dir, Arc::clone(&fs))?.backend == APPEND_LOG {
+            let (manifest, image) = pgss::read_artifact(artifact_dir, Arc::clone(&fs))?;
+            options.check(&manifest, artifact_dir)?;
+            pgss::convert(image, dest, fs)?;
+            return options.open.clone().open(dest);
+        }
         let import = Import::open(&*fs, artifact_dir, (BACKEND, BACKEND_VERSION))?;
         let manifest = ExportManifest::of(import.manifest().clone(), artifact_dir)?;
         let refuse = |kind, what: String| Err(Error::new(kind, "import", artifact_dir, what));
+        options.check(&manifest, artifact_dir)?;
         let total = import.manifest().total_bytes();
-        if total > options.max_bytes {
-            let what = format!("it has {total} bytes, and {} are allowed", options.max_bytes);
-            return refuse(ErrorKind::ArtifactInvalid, what);
-        }
-        if options.expect_lineage.is_some() && options.expect_lineage != manifest.lineage {
-            return refuse(ErrorKind::LineageMismatch, "it is of another source".to_owned());
-        }
         let known = |path: &str| path == format!("data/{BASE}") || path == format!("data/{TAIL}");
         if !manifest.files.iter().all(|file| known(&file.path)) {
             return refuse(ErrorKind::ArtifactInvalid, "it has files that no fold has".to_owned());
@@ -271,10 +325,6 @@ impl AppendLogSnapshot {
         })?;
         stage.publish()?;
         options.open.clone().open(dest)
-    }
-
-    fn file_system(&self) -> Arc<dyn Fs> {
-        Arc::clone(&self.shared().options.fs)
     }
 }
 
@@ -328,4 +378,72 @@ fn updates_of(tail: Base) -> Result<Vec<KvUpdate>> {
         });
     }
     Ok(updates)
+}
+
+#[cfg(test)]
+#[cfg(feature = "sim")]
+mod tests {
+    use super::*;
+    use crate::sim::SimFs;
+
+    fn fold(fs: &Arc<dyn Fs>) -> AppendLogSnapshot {
+        let options = FoldOptions::new().fs(Arc::clone(fs)).compaction(Compaction::Manual);
+        let (_, mut fold) = options.open("/data/fold").unwrap();
+        let put = |key: &str, n: u64| KvUpdate::put(key, key, VersionToken::from_u64(n));
+        let first = [put("a/1", 1), put("b/1", 2), put("a/2", 3)];
+        fold.apply(&first, &WatchCursor::from_u64(3)).unwrap();
+        fold.compact_all().unwrap();
+        let delete = KvUpdate::delete("a/1", VersionToken::from_u64(4));
+        fold.apply(&[delete, put("c", 5)], &WatchCursor::from_u64(9)).unwrap();
+        fold
+    }
+
+    fn keys(fold: &AppendLogSnapshot) -> Vec<String> {
+        fold.range("").unwrap().into_iter().map(|entry| entry.key).collect()
+    }
+
+    #[test]
+    fn both_formats_come_back_whole_and_in_part() {
+        let sim = SimFs::new(1);
+        sim.make_dirs("/data").unwrap();
+        let fs: Arc<dyn Fs> = Arc::new(sim);
+        let fold = fold(&fs);
+        let all = vec!["a/2", "b/1", "c"];
+        let mut n = 0;
+        for format in [ExportFormat::Untorn, ExportFormat::AppendLogV2] {
+            for (scope, expected) in [
+                (None, all.clone()),
+                (Some(vec!["c".to_owned(), "a/".to_owned(), "a/2".to_owned()]), vec!["a/2", "c"]),
+            ] {
+                n += 1;
+                let (artifact, dest) = (format!("/data/x{n}"), format!("/data/y{n}"));
+                let options = ExportOptions { scope, format, digest: true, progress: None };
+                let made = fold.export(Path::new(&artifact), &options).unwrap();
+                assert_eq!(
+                    made.schema_version,
+                    match (format, &options.scope) {
+                        (ExportFormat::Untorn, _) => 3,
+                        (ExportFormat::AppendLogV2, Some(_)) => 2,
+                        (ExportFormat::AppendLogV2, None) => 1,
+                    }
+                );
+                let import = ImportOptions::new().open(FoldOptions::new().fs(Arc::clone(&fs)));
+                let paths = (Path::new(&artifact), Path::new(&dest));
+                let too_large = import.clone().max_bytes(10);
+                let refused = AppendLogSnapshot::import_with(paths.0, paths.1, &too_large);
+                assert_eq!(refused.unwrap_err().kind(), ErrorKind::ArtifactInvalid);
+                let other = Lineage { kind: "x".into(), id: vec![] };
+                let other = import.clone().expect_lineage(other);
+                let refused = AppendLogSnapshot::import_with(paths.0, paths.1, &other);
+                assert_eq!(refused.unwrap_err().kind(), ErrorKind::LineageMismatch);
+                let (cursor, copy) =
+                    AppendLogSnapshot::import_with(paths.0, paths.1, &import).unwrap();
+                assert_eq!((cursor, keys(&copy)), (WatchCursor::from_u64(9), to_text(&expected)));
+            }
+        }
+    }
+
+    fn to_text(keys: &[&str]) -> Vec<String> {
+        keys.iter().map(|key| (*key).to_owned()).collect()
+    }
 }

@@ -76,7 +76,7 @@ pub use compact::CompactProgress;
 pub use cursor::{CursorOrder, WatchCursor};
 pub use entry::{EntryRef, KEY_MAX, KvEntry, KvUpdate, Lineage};
 #[cfg(feature = "blake3")]
-pub use export::{ExportOptions, ImportOptions};
+pub use export::{ExportFormat, ExportOptions, ImportOptions};
 #[cfg(feature = "blake3")]
 pub use manifest::ExportManifest;
 pub use options::{Compaction, DEFAULT_COMPACT_THRESHOLD, FoldOptions, Redelivery, SyncPolicy};
