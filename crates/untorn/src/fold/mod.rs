@@ -44,6 +44,7 @@ mod damage;
 mod entry;
 #[cfg(feature = "blake3")]
 mod export;
+mod filter;
 mod follow;
 #[cfg(test)]
 pub(crate) mod for_tests;

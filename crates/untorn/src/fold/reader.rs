@@ -1,11 +1,13 @@
 //! Reads a fold from any thread while it is written.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::held::Held;
 use super::scan::{Bounds, Scan, ScanOptions, entry, for_each};
 use super::shared::Shared;
-use super::snapshot::{FoldSnapshot, shown};
+use super::snapshot::FoldSnapshot;
 use super::subscribe::Receiver;
 use super::{CursorOrder, EntryRef, KvEntry, Lineage, VersionToken, WatchCursor};
 use crate::Result;
@@ -25,12 +27,11 @@ impl FoldReader {
     ///
     /// # Errors
     /// `Damaged` if it does not verify; `Io`.
-    #[expect(
-        clippy::redundant_closure_for_method_calls,
-        reason = "the method alone has one lifetime"
-    )]
     pub fn get(&self, key: &str) -> Result<Option<KvEntry>> {
-        self.get_with(key, |entry| entry.to_entry())
+        self.look(key, |held, value| {
+            let version = VersionToken::of(held.version);
+            KvEntry { key: key.to_owned(), value: value.into_owned(), version }
+        })
     }
 
     /// Shows `look` the entry of a key where it lies; nothing is copied that need not be.
@@ -42,6 +43,15 @@ impl FoldReader {
         key: &str,
         look: impl FnOnce(EntryRef<'_>) -> R,
     ) -> Result<Option<R>> {
+        self.look(key, |held, value| look(EntryRef { key, value: &value, version: held.version }))
+    }
+
+    /// Shows `look` what is held of a key that has a value, without the lock of the view.
+    fn look<R>(
+        &self,
+        key: &str,
+        look: impl FnOnce(&Held<'_>, Cow<'_, [u8]>) -> R,
+    ) -> Result<Option<R>> {
         let (found, base) = {
             let view = self.0.view();
             let found = view.take(key.as_bytes());
@@ -49,12 +59,12 @@ impl FoldReader {
             (found, base)
         };
         if let Some(found) = found {
-            return Ok(shown(key, &found.slot.held(), found.value()?, look));
+            return Ok(found.value()?.map(|value| look(&found.slot.held(), value)));
         }
         let Some(base) = base else { return Ok(None) };
-        let entry =
-            base.find(key.as_bytes(), |held| Ok(shown(key, held, base.value_of(held)?, look)))?;
-        Ok(entry.flatten())
+        let looked = base
+            .find(key.as_bytes(), |held| Ok(base.value_of(held)?.map(|value| look(held, value))))?;
+        Ok(looked.flatten())
     }
 
     /// The entries of several keys, all as of one commit.

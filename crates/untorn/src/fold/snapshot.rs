@@ -1,10 +1,8 @@
 //! A state of a fold that stays as it is.
 
-use std::borrow::Cow;
 use std::iter::Peekable;
 use std::sync::Arc;
 
-use super::held::Held;
 use super::scan::{Bounds, Scan, ScanOptions, entry, for_each};
 use super::subscribe::Change;
 use super::view::View;
@@ -53,12 +51,14 @@ impl FoldSnapshot {
     ///
     /// # Errors
     /// `Damaged` if it does not verify; `Io`.
-    #[expect(
-        clippy::redundant_closure_for_method_calls,
-        reason = "the method alone has one lifetime"
-    )]
     pub fn get(&self, key: &str) -> Result<Option<KvEntry>> {
-        self.get_with(key, |entry| entry.to_entry())
+        let found = self.0.find(key.as_bytes(), |held| {
+            if held.value.is_gone() {
+                return Ok(None);
+            }
+            entry(&self.0, held, false).map(Some)
+        })?;
+        Ok(found.flatten())
     }
 
     /// Shows `look` the entry of a key where it lies; nothing is copied that need not be.
@@ -70,9 +70,11 @@ impl FoldSnapshot {
         key: &str,
         look: impl FnOnce(EntryRef<'_>) -> R,
     ) -> Result<Option<R>> {
-        let view = &self.0;
-        view.find(key.as_bytes(), |held| Ok(shown(key, held, view.value(held)?, look)))
-            .map(Option::flatten)
+        let found = self.0.find(key.as_bytes(), |held| {
+            let value = self.0.value(held)?;
+            Ok(value.map(|value| look(EntryRef { key, value: &value, version: held.version })))
+        })?;
+        Ok(found.flatten())
     }
 
     /// Whether the key has a value.
@@ -182,16 +184,6 @@ impl FoldSnapshot {
         let scan = |of: &Self| of.scan(&ScanOptions::new()).peekable();
         Diff { old: scan(self), new: scan(to), cursor: to.cursor() }
     }
-}
-
-/// The entry that is held, if it has a value.
-pub(super) fn shown<R>(
-    key: &str,
-    held: &Held<'_>,
-    value: Option<Cow<'_, [u8]>>,
-    look: impl FnOnce(EntryRef<'_>) -> R,
-) -> Option<R> {
-    value.map(|value| look(EntryRef { key, value: &value, version: held.version }))
 }
 
 /// The digest of entries, added in order: lengths and bytes of key, version and value.

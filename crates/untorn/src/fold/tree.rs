@@ -5,10 +5,12 @@
 //!   child before, and not above its own.
 //! - T2 All keys of a node begin with the first `skip` bytes of its first one; `heads` are the next eight of each.
 //! - T3 A node that a copy of the tree has, too, is copied before it is changed.
+//! - T4 The filter knows every key of the tree.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
 
+use super::filter::Filter;
 use super::held::Slot;
 use crate::codec::bytes::{common, head_of};
 
@@ -19,6 +21,7 @@ const FULL: usize = 128;
 pub(super) struct Tree {
     root: Arc<Node>,
     len: usize,
+    filter: Filter,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -169,6 +172,9 @@ impl Tree {
     }
 
     pub(super) fn get(&self, key: &[u8]) -> Option<&Slot> {
+        if !self.filter.may_have(key) {
+            return None;
+        }
         let mut node = &*self.root;
         while !node.is_leaf() {
             node = node.children.get(node.child_of(key))?;
@@ -178,6 +184,12 @@ impl Tree {
 
     /// Puts a slot in the place of the one with its key, if there is one.
     pub(super) fn insert(&mut self, slot: Slot) {
+        if self.filter.is_full(self.len) {
+            let larger = Filter::with_room(self.len);
+            self.iter(None, false).for_each(|slot| larger.add(slot.key()));
+            self.filter = larger;
+        }
+        self.filter.add(slot.key());
         let mut fresh = false;
         let root = Arc::make_mut(&mut self.root);
         if let Some(behind) = root.insert(slot, &mut fresh) {
