@@ -2,12 +2,12 @@
 //!
 //! Appending, rewinding and reading are calls in memory: they stay as they are, on [`get`](AppendOnlyFile::get). What waits for the disk is awaited.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::blocking;
+use super::lent::Lent;
+use crate::Result;
 use crate::append::{Commit, OpenOptions, PruneReport};
 use crate::codec::Raw;
-use crate::{Error, ErrorKind, Outcome, Result};
 
 /// A writer whose commits are awaited.
 ///
@@ -31,11 +31,7 @@ use crate::{Error, ErrorKind, Outcome, Result};
 /// What it began goes on to its end, and the handle with it: later calls answer `Cancelled`, and the file can be opened again when it is
 /// over. So a commit is made whole or not at all, and no call runs beside another.
 #[derive(Debug)]
-pub struct AppendOnlyFile<T, C = Raw> {
-    /// With a call that is on its way, or gone with one whose future was dropped.
-    file: Option<crate::append::AppendOnlyFile<T, C>>,
-    path: PathBuf,
-}
+pub struct AppendOnlyFile<T, C = Raw>(Lent<crate::append::AppendOnlyFile<T, C>>);
 
 impl<T: Send + 'static, C: Send + Sync + 'static> AppendOnlyFile<T, C> {
     /// Opens or creates the file. As [`OpenOptions::open`].
@@ -43,10 +39,7 @@ impl<T: Send + 'static, C: Send + Sync + 'static> AppendOnlyFile<T, C> {
     /// # Errors
     /// As [`OpenOptions::open`].
     pub async fn open(options: OpenOptions<T, C>, path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref().to_path_buf();
-        let given = path.clone();
-        let file = blocking(&path, move || options.open(given)).await?;
-        Ok(Self { file: Some(file), path })
+        Lent::open(path.as_ref(), move |path| options.open(path)).await.map(Self)
     }
 
     /// The file, for calls that do not wait: appending, rewinding, reading, readers and snapshots.
@@ -54,7 +47,7 @@ impl<T: Send + 'static, C: Send + Sync + 'static> AppendOnlyFile<T, C> {
     /// # Errors
     /// `Cancelled` if the future of an earlier call was dropped.
     pub fn get(&mut self) -> Result<&mut crate::append::AppendOnlyFile<T, C>> {
-        self.file.as_mut().ok_or_else(|| cancelled(&self.path))
+        self.0.get_mut()
     }
 
     /// As [`flush`](crate::append::AppendOnlyFile::flush).
@@ -62,7 +55,7 @@ impl<T: Send + 'static, C: Send + Sync + 'static> AppendOnlyFile<T, C> {
     /// # Errors
     /// As [`flush`](crate::append::AppendOnlyFile::flush); `Cancelled`.
     pub async fn flush(&mut self) -> Result<Commit> {
-        self.call(crate::append::AppendOnlyFile::flush).await
+        self.0.call(crate::append::AppendOnlyFile::flush).await
     }
 
     /// As [`sync`](crate::append::AppendOnlyFile::sync).
@@ -70,7 +63,7 @@ impl<T: Send + 'static, C: Send + Sync + 'static> AppendOnlyFile<T, C> {
     /// # Errors
     /// As [`sync`](crate::append::AppendOnlyFile::sync); `Cancelled`.
     pub async fn sync(&mut self) -> Result<Commit> {
-        self.call(crate::append::AppendOnlyFile::sync).await
+        self.0.call(crate::append::AppendOnlyFile::sync).await
     }
 
     /// As [`init`](crate::append::AppendOnlyFile::init).
@@ -78,7 +71,7 @@ impl<T: Send + 'static, C: Send + Sync + 'static> AppendOnlyFile<T, C> {
     /// # Errors
     /// As [`init`](crate::append::AppendOnlyFile::init); `Cancelled`.
     pub async fn init(&mut self) -> Result<()> {
-        self.call(crate::append::AppendOnlyFile::init).await
+        self.0.call(crate::append::AppendOnlyFile::init).await
     }
 
     /// As [`as_temp_file`](crate::append::AppendOnlyFile::as_temp_file).
@@ -86,7 +79,7 @@ impl<T: Send + 'static, C: Send + Sync + 'static> AppendOnlyFile<T, C> {
     /// # Errors
     /// As [`as_temp_file`](crate::append::AppendOnlyFile::as_temp_file); `Cancelled`.
     pub async fn as_temp_file(&mut self) -> Result<std::fs::File> {
-        self.call(|file| file.as_temp_file()).await
+        self.0.call(|file| file.as_temp_file()).await
     }
 
     /// As [`write_tmp_pruned`](crate::append::AppendOnlyFile::write_tmp_pruned).
@@ -94,7 +87,7 @@ impl<T: Send + 'static, C: Send + Sync + 'static> AppendOnlyFile<T, C> {
     /// # Errors
     /// As [`write_tmp_pruned`](crate::append::AppendOnlyFile::write_tmp_pruned); `Cancelled`.
     pub async fn write_tmp_pruned(&mut self, dead: Vec<u64>) -> Result<PruneReport> {
-        self.call(move |file| file.write_tmp_pruned(&dead)).await
+        self.0.call(move |file| file.write_tmp_pruned(&dead)).await
     }
 
     /// As [`replace_with_tmp`](crate::append::AppendOnlyFile::replace_with_tmp).
@@ -102,7 +95,7 @@ impl<T: Send + 'static, C: Send + Sync + 'static> AppendOnlyFile<T, C> {
     /// # Errors
     /// As [`replace_with_tmp`](crate::append::AppendOnlyFile::replace_with_tmp); `Cancelled`.
     pub async fn replace_with_tmp(&mut self) -> Result<()> {
-        self.call(crate::append::AppendOnlyFile::replace_with_tmp).await
+        self.0.call(crate::append::AppendOnlyFile::replace_with_tmp).await
     }
 
     /// As [`compact`](crate::append::AppendOnlyFile::compact).
@@ -110,7 +103,7 @@ impl<T: Send + 'static, C: Send + Sync + 'static> AppendOnlyFile<T, C> {
     /// # Errors
     /// As [`compact`](crate::append::AppendOnlyFile::compact); `Cancelled`.
     pub async fn compact(&mut self, dead: Vec<u64>) -> Result<PruneReport> {
-        self.call(move |file| file.compact(dead)).await
+        self.0.call(move |file| file.compact(dead)).await
     }
 
     /// As [`drop_head`](crate::append::AppendOnlyFile::drop_head).
@@ -118,36 +111,14 @@ impl<T: Send + 'static, C: Send + Sync + 'static> AppendOnlyFile<T, C> {
     /// # Errors
     /// As [`drop_head`](crate::append::AppendOnlyFile::drop_head); `Cancelled`.
     pub async fn drop_head(&mut self, first: u64) -> Result<PruneReport> {
-        self.call(move |file| file.drop_head(first)).await
+        self.0.call(move |file| file.drop_head(first)).await
     }
 
     /// As [`close`](crate::append::AppendOnlyFile::close).
     ///
     /// # Errors
     /// As [`close`](crate::append::AppendOnlyFile::close); `Cancelled`.
-    pub async fn close(mut self) -> Result<()> {
-        let Some(file) = self.file.take() else { return Err(cancelled(&self.path)) };
-        blocking(&self.path, move || file.close()).await
+    pub async fn close(self) -> Result<()> {
+        self.0.end(crate::append::AppendOnlyFile::close).await
     }
-
-    /// Lends the file to a task, which gives it back when it is done.
-    async fn call<R: Send + 'static>(
-        &mut self,
-        call: impl FnOnce(&mut crate::append::AppendOnlyFile<T, C>) -> Result<R> + Send + 'static,
-    ) -> Result<R> {
-        let Some(mut file) = self.file.take() else { return Err(cancelled(&self.path)) };
-        let task = move || {
-            let done = call(&mut file);
-            Ok((file, done))
-        };
-        let (file, done) = blocking(&self.path, task).await?;
-        self.file = Some(file);
-        done
-    }
-}
-
-#[cold]
-fn cancelled(path: &Path) -> Error {
-    let what = "the future of an earlier call was dropped; what it began is done or not, open the file again";
-    Error::new(ErrorKind::Cancelled, "use", path, what).with_outcome(Outcome::Unknown)
 }

@@ -17,6 +17,7 @@ pub mod append;
 pub mod chunked;
 pub mod fold;
 mod journal;
+mod lent;
 pub mod snapshot;
 
 pub use journal::Journal;

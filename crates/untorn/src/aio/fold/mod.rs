@@ -47,6 +47,7 @@ mod options;
 mod relist;
 mod source;
 mod state;
+mod store;
 mod stream;
 mod work;
 
@@ -60,6 +61,7 @@ pub use source::{
     Start,
 };
 pub use state::{FollowState, Phase};
+pub use store::AppendLogSnapshot;
 
 #[cfg(test)]
 mod tests;
