@@ -247,6 +247,7 @@ impl AppendLogSnapshot {
         Ok(self.cursor())
     }
 
+    #[cfg(feature = "blake3")]
     pub(super) const fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }

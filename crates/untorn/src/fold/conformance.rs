@@ -13,7 +13,9 @@
 //! ```
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+#[cfg(feature = "blake3")]
+use std::path::Path;
+use std::path::PathBuf;
 
 use super::{
     KEY_MAX, KvEntry, KvUpdate, Lineage, SnapshotStore, SyncScope, VersionToken, WatchCursor,
@@ -63,6 +65,7 @@ trait Bench {
     ) -> Result<u64, Error>;
     #[cfg(feature = "blake3")]
     fn export(&mut self, dest: &Path) -> Result<super::ExportManifest, Error>;
+    #[cfg(feature = "blake3")]
     fn path(&self) -> &Path;
 }
 
@@ -162,6 +165,7 @@ impl<S: SnapshotStore> Bench for Of<S> {
         self.store()?.export_to(dest)
     }
 
+    #[cfg(feature = "blake3")]
     fn path(&self) -> &Path {
         &self.path
     }

@@ -380,8 +380,8 @@ fn updates_of(tail: Base) -> Result<Vec<KvUpdate>> {
     Ok(updates)
 }
 
-#[cfg(test)]
 #[cfg(feature = "sim")]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::sim::SimFs;

@@ -99,6 +99,7 @@ impl Base {
         self.file.path()
     }
 
+    #[cfg(feature = "blake3")]
     pub(super) const fn file(&self) -> &Arc<dyn File> {
         &self.file
     }
@@ -253,8 +254,8 @@ impl Base {
     }
 }
 
-#[cfg(test)]
 #[cfg(feature = "sim")]
+#[cfg(test)]
 mod tests {
     use std::ffi::OsStr;
 
