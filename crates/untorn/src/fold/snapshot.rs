@@ -33,6 +33,7 @@ impl FoldSnapshot {
         Self(Arc::new(view))
     }
 
+    #[cfg(feature = "blake3")]
     pub(super) fn view(&self) -> &View {
         &self.0
     }
