@@ -22,6 +22,10 @@ mod chunked_rot;
 #[cfg(test)]
 mod codec;
 #[cfg(test)]
+mod fold_failures;
+#[cfg(test)]
+mod fold_kit;
+#[cfg(test)]
 #[cfg(feature = "blake3")]
 mod fold_model;
 #[cfg(test)]
