@@ -4,7 +4,8 @@
 //! - D1 A salvage writes a base that has everything that is provably good, and only then is anything cut. If it dies between the
 //!   two, it can be done again.
 //! - D2 The originals are copied before they are replaced or cut.
-//! - D3 The cursor is never ahead of the data: that of the last commit before the damage in the log, or none if a base lost keys.
+//! - D3 The cursor is never ahead of the data: that of the last commit before the damage in the log, or none if a base lost keys
+//!   or positions began anew behind the damage.
 //!   Versions that were seen stay known, so that what is delivered again moves no key back.
 
 use std::collections::BTreeSet;
@@ -88,19 +89,19 @@ pub(super) fn salvage(home: &Home, options: &FoldOptions) -> Result<Option<Salva
     }
     let end = reader.last_seq().max(floor.saturating_sub(1)).saturating_add(1);
     let state = replay.state().clone();
+    let (commits, restarts) = (replay.commits, replay.restarts);
     if lost.is_some() {
-        let mut behind = 0_u64;
         Log::salvage(&log_path, &log_options(options, 0), |rec| {
             if rec.seq < end {
                 return Ok(());
             }
-            behind = behind.saturating_add(1);
             replay.take(&rec, &log_path)
         })?;
-        salvaged.commits_behind = behind;
+        salvaged.commits_behind = replay.commits.saturating_sub(commits);
     }
-    // D3: what lies behind the damage is kept, and is not counted as had.
-    let cursor = if base_damaged { WatchCursor::none() } else { state.cursor };
+    // D3: what lies behind the damage is kept, and is not counted as had. Where positions began anew in it, the old one says nothing of them.
+    let void = base_damaged || replay.restarts != restarts;
+    let cursor = if void { WatchCursor::none() } else { state.cursor };
     replay.pretend(cursor);
     write(home, options, replay, end, log.store_id, &mut salvaged)?;
     Ok(Some(salvaged))

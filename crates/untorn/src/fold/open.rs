@@ -149,7 +149,8 @@ impl AppendLogSnapshot {
         drop(Home::look(Arc::clone(&dir))?);
         let claim = Claim::take(&*fs, &*dir)?;
         let home = Home::look(Arc::clone(&dir))?;
-        if home.log.is_none() && !options.create {
+        // A base alone is a fold that lost its log, which is said below.
+        if home.log.is_none() && !options.create && home.base(&options)?.is_none() {
             let what = "there is no fold in this directory";
             return Err(Error::new(ErrorKind::NotFound, "open fold", path, what));
         }

@@ -22,12 +22,19 @@ mod chunked_rot;
 #[cfg(test)]
 mod codec;
 #[cfg(test)]
+#[cfg(feature = "blake3")]
+mod fold_artifacts;
+#[cfg(test)]
+mod fold_damage;
+#[cfg(test)]
 mod fold_failures;
 #[cfg(test)]
 mod fold_kit;
 #[cfg(test)]
 #[cfg(feature = "blake3")]
 mod fold_model;
+#[cfg(test)]
+mod fold_versions;
 #[cfg(test)]
 mod journal;
 #[cfg(test)]
