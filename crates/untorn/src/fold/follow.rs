@@ -94,7 +94,7 @@ impl Follow {
     }
 
     fn try_see(&self) -> Result<Seen> {
-        let home = Home::look(Arc::clone(&self.dir))?;
+        let home = Home::look(Arc::clone(&self.dir), false)?;
         let base = home.base(&self.options)?;
         home.check(base.as_deref())?;
         let Some(log) = home.log else {

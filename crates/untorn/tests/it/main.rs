@@ -34,6 +34,8 @@ mod fold_kit;
 #[cfg(feature = "blake3")]
 mod fold_model;
 #[cfg(test)]
+mod fold_rot;
+#[cfg(test)]
 mod fold_versions;
 #[cfg(test)]
 mod journal;
