@@ -58,5 +58,7 @@ mod snapshot;
 #[cfg(test)]
 mod sync_count;
 #[cfg(test)]
+mod sync_count_fold;
+#[cfg(test)]
 #[cfg(feature = "json")]
 mod wal;
