@@ -252,16 +252,18 @@ impl AppendLogSnapshot {
         &self.shared
     }
 
-    /// Commits what an artifact has above its base.
+    /// Commits what an artifact has above its base, where `meta` is what it says of itself.
     #[cfg(feature = "blake3")]
     pub(super) fn take_tail(
         &mut self,
         updates: &[KvUpdate],
-        manifest: &super::ExportManifest,
+        meta: &super::base::Meta,
     ) -> Result<()> {
-        let mut terms = self.terms(&manifest.cursor);
+        let mut terms = self.terms(&meta.cursor);
         terms.as_given = true;
-        terms.commit.lineage.clone_from(&manifest.lineage);
+        terms.commit.lineage.clone_from(&meta.lineage);
+        // Positions began anew in it, or have no order.
+        terms.commit.restart = !meta.cursor.reaches(&self.cursor(), self.cursor_order());
         self.commit(updates, &terms)
     }
 

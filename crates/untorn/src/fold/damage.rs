@@ -4,7 +4,8 @@
 //! - D1 A salvage writes a base that has everything that is provably good, and only then is anything cut. If it dies between the
 //!   two, it can be done again.
 //! - D2 The originals are copied before they are replaced or cut.
-//! - D3 The cursor is never ahead of the data: that of the last commit before the damage in the log, or none if a base lost keys.
+//! - D3 The cursor is never ahead of the data: that of the last commit before the damage in the log, or none if a base lost keys
+//!   or positions began anew behind the damage.
 //!   Versions that were seen stay known, so that what is delivered again moves no key back.
 
 use std::collections::BTreeSet;
@@ -20,7 +21,8 @@ use super::options::FoldOptions;
 use super::replay::Replay;
 use super::stats::Salvaged;
 use super::view::State;
-use crate::commit::settle_read_mode;
+use crate::commit::{self, Cut, Quarantine, settle_read_mode};
+use crate::fs::How;
 use crate::log::{Log, LogOptions, Upto};
 use crate::{Error, ErrorKind, OnDamage, Result};
 
@@ -56,54 +58,107 @@ pub(super) fn salvage(home: &Home, options: &FoldOptions) -> Result<Option<Salva
     let mut salvaged = Salvaged::default();
     let (base, base_damaged) = good_part_of_base(home, options, &mut salvaged)?;
     let log_path = home.dir.path().join(LOG);
-    let Some(log) = home.log else {
-        let Some(base) = base else { return Ok(None) };
-        // The fold at the base's cursor: a new log goes on where the lost one left it.
-        let born = (base.header.store_id, base.header.floor);
-        let new = LogOptions { born: Some(born), ..log_options(options, 0) };
-        Log::open(&log_path, new)?.0.close()?;
-        if base_damaged {
-            let replay = Replay::new(Some(Arc::clone(&base)), options);
-            write(home, options, replay, base.header.floor, base.header.store_id, &mut salvaged)?;
-        }
-        return Ok(Some(salvaged));
-    };
-    if let Some(base) = base.as_ref().filter(|base| base.header.store_id != log.store_id) {
+    let of_base = base.as_ref().map(|base| base.header.store_id);
+    let Some(store_id) = home.log.map(|log| log.store_id).or(of_base) else { return Ok(None) };
+    if let Some(base) = base.as_ref().filter(|base| base.header.store_id != store_id) {
         let what = format!(
             "`{BASE}` is of another fold than its log; move one of them away, and open again"
         );
         return Err(Error::new(ErrorKind::Damaged, "salvage", base.path(), what));
     }
     let view = LogOptions { on_damage: OnDamage::Truncate, ..log_options(options, 0) };
-    let reader = Log::open_read_only(&log_path, view)?;
-    let lost = reader.report().lost;
-    if lost.is_none() && !base_damaged {
-        return Ok(None);
-    }
+    // One that cannot be opened at all has nothing before the damage, and perhaps something behind it.
+    let reader = match home.log.map(|_| Log::open_read_only(&log_path, view)).transpose() {
+        Err(error) if error.kind() == ErrorKind::Damaged => None,
+        other => other?,
+    };
     let mut replay = Replay::new(base, options);
     let floor = replay.state().seq.saturating_add(1);
-    let mut scan = reader.read(floor.max(reader.first_seq()), Upto::Written)?;
-    while let Some(rec) = scan.next()? {
-        replay.take(&rec, &log_path)?;
+    let last = reader.as_ref().map(crate::log::LogReader::last_seq);
+    let cut = reader.as_ref().is_none_or(|reader| reader.report().lost.is_some());
+    // A log that ends before what the base has cannot be gone on with: the next record would count as one that the base has.
+    let renew = last.is_none_or(|last| last.saturating_add(1) < floor);
+    if !cut && !renew && !base_damaged {
+        return Ok(None);
     }
-    let end = reader.last_seq().max(floor.saturating_sub(1)).saturating_add(1);
-    let state = replay.state().clone();
-    if lost.is_some() {
-        let mut behind = 0_u64;
-        Log::salvage(&log_path, &log_options(options, 0), |rec| {
-            if rec.seq < end {
+    if let Some(reader) = &reader {
+        let mut scan = reader.read(floor.max(reader.first_seq()), Upto::Written)?;
+        while let Some(rec) = scan.next()? {
+            replay.take(&rec, &log_path)?;
+        }
+    }
+    let mut end = last.unwrap_or(0).saturating_add(1).max(floor);
+    let mut good = replay.state().clone();
+    let (mut commits, mut restarts) = (replay.commits, replay.restarts);
+    if cut || renew {
+        let (from, mut next) = (end, end);
+        let found = Log::salvage(&log_path, &log_options(options, 0), |rec| {
+            if rec.seq < from {
                 return Ok(());
             }
-            behind = behind.saturating_add(1);
-            replay.take(&rec, &log_path)
-        })?;
-        salvaged.commits_behind = behind;
+            let follows = rec.seq == next;
+            replay.take(&rec, &log_path)?;
+            if follows {
+                // The damage is in what the base has: nothing is missing so far.
+                (next, good) = (rec.seq.saturating_add(1), replay.state().clone());
+                (commits, restarts) = (replay.commits, replay.restarts);
+            }
+            if renew {
+                end = rec.seq.saturating_add(1);
+            }
+            Ok(())
+        });
+        match found.map_err(|e| (e.kind(), e)) {
+            Err((ErrorKind::NotFound | ErrorKind::NotOurs, _)) if reader.is_none() => {}
+            found => drop(found.map_err(|(_, e)| e)?),
+        }
+        salvaged.commits_behind = replay.commits.saturating_sub(commits);
     }
-    // D3: what lies behind the damage is kept, and is not counted as had.
-    let cursor = if base_damaged { WatchCursor::none() } else { state.cursor };
+    // D3: what lies behind the damage is kept, and is not counted as had. Where positions began anew in it, the old one says nothing of them.
+    let void = base_damaged || replay.restarts != restarts;
+    let cursor = if void { WatchCursor::none() } else { good.cursor };
     replay.pretend(cursor);
-    write(home, options, replay, end, log.store_id, &mut salvaged)?;
+    if base_damaged || !renew || replay.commits > 0 {
+        write(home, options, replay, end, store_id, &mut salvaged)?;
+    }
+    if renew {
+        renew_log(home, options, (store_id, end), &mut salvaged)?;
+    }
     Ok(Some(salvaged))
+}
+
+/// Puts a new log, which begins where the base ends, in the place of one that nothing can be appended to (D1, D2).
+fn renew_log(
+    home: &Home,
+    options: &FoldOptions,
+    born: ([u8; 16], u64),
+    salvaged: &mut Salvaged,
+) -> Result<()> {
+    let path = home.dir.path().join(LOG);
+    let (fs, fail) = (&*options.fs, |e| Error::system("salvage", &path, e));
+    match home.dir.open_dir(OsStr::new(LOG)) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+        Err(e) => return Err(fail(e)),
+        Ok(dir) => {
+            let names = dir.list().map_err(fail)?;
+            let segment =
+                |name: &OsStr| Path::new(name).extension().is_some_and(|end| end == "seg");
+            for name in names.iter().filter(|name| segment(name)) {
+                let file = dir.open(name, How::Read).map_err(fail)?;
+                let len = file.stat().map_err(fail)?.len;
+                let why = "its log was replaced by a salvage".to_owned();
+                let cut = Cut { file: &*file, bytes: 0..len, why };
+                salvaged.quarantine.push(Quarantine { fs, home: &*home.dir }.keep(&cut)?);
+            }
+            // Without META it is a log that was lost: if this dies now, the next salvage goes on.
+            commit::unlink(&*dir, OsStr::new("META"))?;
+            for name in names.iter().filter(|name| segment(name)) {
+                commit::unlink(&*dir, name)?;
+            }
+        }
+    }
+    let new = LogOptions { born: Some(born), ..log_options(options, 0) };
+    Log::open(&path, new)?.0.close()
 }
 
 /// The base without its damaged blocks, and whether there are any. One that cannot be opened at all has no good part.
@@ -112,7 +167,7 @@ fn good_part_of_base(
     options: &FoldOptions,
     salvaged: &mut Salvaged,
 ) -> Result<(Option<Arc<Base>>, bool)> {
-    let file = match home.dir.open(OsStr::new(BASE), crate::fs::How::Read) {
+    let file = match home.dir.open(OsStr::new(BASE), How::Read) {
         Ok(file) => file,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok((None, false)),
         Err(e) => return Err(Error::system("open", &home.dir.path().join(BASE), e)),
@@ -157,8 +212,11 @@ fn write(
     salvaged: &mut Salvaged,
 ) -> Result<()> {
     let (fs, mode) = (&*options.fs, settle_read_mode(options.read_mode, &*home.dir)?);
-    let log_dir = home.dir.open_dir(OsStr::new(LOG));
-    let log_dir = log_dir.map_err(|e| Error::system("open", &home.dir.path().join(LOG), e))?;
+    let log_dir = match home.dir.open_dir(OsStr::new(LOG)) {
+        // Without a log no value lies in one.
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Arc::clone(&home.dir),
+        other => other.map_err(|e| Error::system("open", &home.dir.path().join(LOG), e))?,
+    };
     let from = replay.finish(&*log_dir, mode)?;
     salvaged.quarantine.extend(keep_base(fs, &*home.dir, "replaced by a salvage")?);
     let target = Target { fs, dir: &home.dir, store_id };

@@ -351,8 +351,11 @@ fn settle(path: &Path, options: &FoldOptions, manifest: &ExportManifest) -> Resu
         .compaction(Compaction::Manual);
     let (_, mut fold) = plain.open(path)?;
     if let Some(tail) = open(TAIL)? {
-        let updates = updates_of(tail)?;
-        fold.take_tail(&updates, manifest)?;
+        if tail.header.store_id != header.store_id || tail.header.floor <= header.floor {
+            return invalid("its tail is not that of its base");
+        }
+        let meta = tail.meta.clone();
+        fold.take_tail(&updates_of(tail)?, &meta)?;
         commit::unlink(&*dir, OsStr::new(TAIL))?;
     }
     let snapshot = fold.snapshot();

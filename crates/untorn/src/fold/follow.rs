@@ -94,13 +94,13 @@ impl Follow {
     }
 
     fn try_see(&self) -> Result<Seen> {
-        let home = Home::look(Arc::clone(&self.dir))?;
+        let home = Home::look(Arc::clone(&self.dir), false)?;
+        let base = home.base(&self.options)?;
+        home.check(base.as_deref())?;
         let Some(log) = home.log else {
             let what = "there is no fold in this directory";
             return Err(Error::new(ErrorKind::NotFound, "open fold", self.dir.path(), what));
         };
-        let base = home.base(&self.options)?;
-        home.check(base.as_deref())?;
         let mut report = Recovery::default();
         if let Some(base) = &base {
             report.base_entries = base.meta.entries;

@@ -55,15 +55,18 @@ pub(super) struct Home {
 }
 
 impl Home {
-    /// Looks at a directory; `NotOurs` if it has something else than a fold.
-    pub(super) fn look(dir: Arc<dyn Dir>) -> Result<Self> {
+    /// Looks at a directory; `NotOurs` if it has something else than a fold. For a salvage a log that does not say what it is counts as missing.
+    pub(super) fn look(dir: Arc<dyn Dir>, salvage: bool) -> Result<Self> {
         let names = dir.list().map_err(|e| Error::system("open fold", dir.path(), e))?;
         let ours = |name: &OsStr| {
             [LOG, BASE, LOCK, QUARANTINE].iter().any(|known| name == *known)
                 || commit::is_temp_name(name)
         };
         let log = match dir.open_dir(OsStr::new(LOG)) {
-            Ok(log) => log::peek(&*log)?,
+            Ok(log) => match log::peek(&*log) {
+                Err(e) if salvage && e.kind() == ErrorKind::Damaged => None,
+                other => other?,
+            },
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
             Err(e) => return Err(Error::system("open", &dir.path().join(LOG), e)),
         };
@@ -146,19 +149,22 @@ impl AppendLogSnapshot {
         } else {
             fs.open_dir(path).map_err(|e| Error::system("open fold", path, e))?
         };
-        drop(Home::look(Arc::clone(&dir))?);
+        let salvage = options.on_damage == OnDamage::Salvage;
+        drop(Home::look(Arc::clone(&dir), salvage)?);
         let claim = Claim::take(&*fs, &*dir)?;
-        let home = Home::look(Arc::clone(&dir))?;
-        if home.log.is_none() && !options.create {
+        let home = Home::look(Arc::clone(&dir), salvage)?;
+        // A base alone is a fold that lost its log, which is said below.
+        if home.log.is_none() && !options.create && home.base(&options)?.is_none() {
             let what = "there is no fold in this directory";
             return Err(Error::new(ErrorKind::NotFound, "open fold", path, what));
         }
         let mut report = Recovery { created: home.log.is_none(), ..Recovery::default() };
-        if options.on_damage == OnDamage::Salvage {
+        if salvage {
             report.salvaged = super::damage::salvage(&home, &options)?;
+            report.created &= report.salvaged.is_none();
         }
         // A salvage may have made what was missing.
-        let home = Home::look(dir)?;
+        let home = Home::look(dir, false)?;
         let base = home.base(&options)?;
         home.check(base.as_deref())?;
         let shared = assemble(home, base, path, options, &mut report)?;

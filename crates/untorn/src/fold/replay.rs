@@ -33,6 +33,8 @@ pub(super) struct Replay {
     scratch: Vec<u8>,
     pub(super) commits: u64,
     pub(super) updates: u64,
+    /// How often positions began anew.
+    pub(super) restarts: u64,
     pub(super) tail: u64,
     /// A reset made the base void.
     pub(super) void: bool,
@@ -66,6 +68,7 @@ impl Replay {
             scratch: Vec::new(),
             commits: 0,
             updates: 0,
+            restarts: 0,
             tail: 0,
             void: false,
         }
@@ -99,10 +102,12 @@ impl Replay {
                 advance(&mut self.state, &commit, rec.seq, &self.newest);
                 self.newest = VersionToken::unknown();
                 self.commits = self.commits.saturating_add(1);
+                self.restarts = self.restarts.saturating_add(u64::from(commit.restart));
                 self.tail = self.tail.saturating_add(std::mem::take(&mut self.pending_bytes));
             }
             Record::Reset { wall_ms, .. } => {
                 self.live = Tree::default();
+                self.restarts = self.restarts.saturating_add(1);
                 self.state = State { wall_ms, seq: rec.seq, ..State::default() };
                 self.void = true;
                 self.tail = std::mem::take(&mut self.pending_bytes);

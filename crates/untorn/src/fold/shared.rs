@@ -131,6 +131,10 @@ impl Shared {
 
     /// Says that there was a commit, which ends with the record `seq`, of so many bytes.
     pub(super) fn tell_commit(&self, seq: u64, bytes: u64, cursor: &WatchCursor) {
+        if !self.options.syncs_each() {
+            // What was synced meanwhile waits no longer: a window begins with the first commit that is not.
+            drop(self.durable_cursor());
+        }
         let mut durable = self.durable();
         if self.options.syncs_each() {
             durable.cursor = cursor.clone();

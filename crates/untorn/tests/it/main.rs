@@ -23,7 +23,20 @@ mod chunked_rot;
 mod codec;
 #[cfg(test)]
 #[cfg(feature = "blake3")]
+mod fold_artifacts;
+#[cfg(test)]
+mod fold_damage;
+#[cfg(test)]
+mod fold_failures;
+#[cfg(test)]
+mod fold_kit;
+#[cfg(test)]
+#[cfg(feature = "blake3")]
 mod fold_model;
+#[cfg(test)]
+mod fold_rot;
+#[cfg(test)]
+mod fold_versions;
 #[cfg(test)]
 mod journal;
 #[cfg(test)]
@@ -44,6 +57,8 @@ mod sim_explorer;
 mod snapshot;
 #[cfg(test)]
 mod sync_count;
+#[cfg(test)]
+mod sync_count_fold;
 #[cfg(test)]
 #[cfg(feature = "json")]
 mod wal;

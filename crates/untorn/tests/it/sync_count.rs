@@ -27,11 +27,11 @@ use SyncSite::{
 };
 
 /// META is replaced.
-const META: [(SyncSite, u64); 2] = [(LogMetaFile, 1), (LogMetaDir, 1)];
+pub(super) const META: [(SyncSite, u64); 2] = [(LogMetaFile, 1), (LogMetaDir, 1)];
 /// An intent: META twice, and what it does in between.
-const CUT: [(SyncSite, u64); 4] =
+pub(super) const CUT: [(SyncSite, u64); 4] =
     [(LogMetaFile, 2), (LogMetaDir, 2), (LogCutFile, 1), (LogCutDir, 1)];
-const NOTHING: [(SyncSite, u64); 0] = [];
+pub(super) const NOTHING: [(SyncSite, u64); 0] = [];
 
 fn renames(counts: &Counts) -> u64 {
     counts.of(CallKind::Rename) + counts.of(CallKind::RenameNoReplace)
@@ -39,7 +39,7 @@ fn renames(counts: &Counts) -> u64 {
 
 /// Runs `act` and compares what passed through the meter.
 #[track_caller]
-fn check<R>(
+pub(super) fn check<R>(
     meter: &Meter,
     syncs: impl IntoIterator<Item = (SyncSite, u64)>,
     renamed: u64,
@@ -57,7 +57,7 @@ fn check<R>(
     result
 }
 
-fn disk() -> (SimFs, Meter) {
+pub(super) fn disk() -> (SimFs, Meter) {
     let sim = SimFs::new(1);
     sim.make_dirs("/data").unwrap();
     let meter = Meter::new(Arc::new(sim.clone()));
@@ -84,7 +84,7 @@ fn log() -> (SimFs, Meter, Log) {
 }
 
 /// The process dies; the disk as the next one finds it.
-fn killed(sim: &SimFs) -> (SimFs, Meter) {
+pub(super) fn killed(sim: &SimFs) -> (SimFs, Meter) {
     let sim = sim.kill();
     let meter = Meter::new(Arc::new(sim.clone()));
     (sim, meter)
