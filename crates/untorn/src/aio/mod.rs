@@ -2,6 +2,8 @@
 //!
 //! Blocking work runs on tokio's blocking pool, one task at a time for all who wait; nothing blocks an executor, and one
 //! blocking thread is enough. Dropping a future changes nothing: what was appended is acknowledged, or not, all the same.
+//!
+//! [`fold`] follows a source into a fold.
 
 use std::future::Future;
 use std::path::Path;
@@ -13,6 +15,7 @@ use crate::{Error, ErrorKind, Result};
 
 pub mod append;
 pub mod chunked;
+pub mod fold;
 mod journal;
 pub mod snapshot;
 

@@ -44,11 +44,16 @@ mod entry;
 #[cfg(feature = "blake3")]
 mod export;
 mod follow;
+#[cfg(test)]
+pub(crate) mod for_tests;
 mod held;
 #[cfg(feature = "blake3")]
 mod manifest;
+#[cfg(feature = "json")]
+pub mod ndjson;
 mod open;
 mod options;
+pub mod protocol;
 mod reader;
 mod record;
 mod relist;
