@@ -37,7 +37,13 @@ fn run() -> Result<()> {
     if let Some(dir) = std::env::args_os().skip_while(|arg| arg != cases::ONE_RECORD).nth(1) {
         return cases::one_record(dir.as_ref());
     }
-    let Some(args) = Args::parse(std::env::args().skip(1))? else { return Ok(()) };
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [first, rest @ ..] = &*arguments
+        && first == cases::FOLD
+    {
+        return cases::child(rest);
+    }
+    let Some(args) = Args::parse(arguments)? else { return Ok(()) };
     let _awake = args.awake.then(Awake::start).transpose()?;
     let mut report = Report::new(args.json, args.rounds, args.quick);
     report.begin();

@@ -5,6 +5,7 @@ mod blocks;
 mod buffered;
 mod chunk;
 mod endure;
+mod fold;
 mod frame;
 mod fresh;
 mod open;
@@ -17,6 +18,7 @@ mod threads;
 mod update;
 mod window;
 
+pub use fold::{FOLD, child};
 pub use fresh::{ONE_RECORD, one_record};
 
 use crate::Result;
@@ -24,7 +26,7 @@ use crate::args::Args;
 use crate::report::Report;
 use crate::scratch::Scratch;
 
-pub const NAMES: [&str; 41] = [
+pub const NAMES: [&str; 44] = [
     "single",
     "threads",
     "window",
@@ -66,6 +68,9 @@ pub const NAMES: [&str; 41] = [
     "append-compact",
     "append-head",
     "append-copy",
+    "fold-load",
+    "fold-synced",
+    "fold-pgss",
 ];
 
 pub fn run(case: &str, args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> {
@@ -111,6 +116,9 @@ pub fn run(case: &str, args: &Args, scratch: &Scratch, report: &mut Report) -> R
         "append-compact" => append::cutting::compact(args, scratch, report),
         "append-head" => append::cutting::head(args, scratch, report),
         "append-copy" => append::copying::run(args, scratch, report),
+        "fold-load" => fold::load(args, scratch, report),
+        "fold-synced" => fold::synced(args, scratch, report),
+        "fold-pgss" => fold::pgss::run(args, scratch, report),
         _ => Err(format!("there is no case {case}").into()),
     }
 }

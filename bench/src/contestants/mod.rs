@@ -3,6 +3,7 @@
 mod actionqueue;
 pub mod append;
 pub mod fill;
+pub mod fold;
 mod okaywal;
 mod raft_engine;
 mod untorn;

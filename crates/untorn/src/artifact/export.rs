@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-use super::manifest::{ArtifactFile, BYTES_MAX, Manifest, SCHEMA};
+use super::manifest::{ArtifactFile, Manifest, SCHEMA, SCOPED, UNSCOPED, bytes_max};
 use super::stage::{Filling, Stage};
 use super::verify::read_all;
 use super::{MANIFEST, rules};
@@ -74,10 +74,20 @@ impl Export {
     ///
     /// On `Ok` it is complete and durable. On an error there is nothing at the destination, unless the outcome is
     /// `Unknown`: a rename or the last sync failed, and the artifact is there whole or not at all.
-    pub(crate) fn finish(mut self, about: About) -> Result<Manifest> {
+    pub(crate) fn finish(self, about: About) -> Result<Manifest> {
+        self.finish_as(SCHEMA, about)
+    }
+
+    /// As [`finish`](Self::finish), for an older program: schema 2, or 1 where there is no scope.
+    pub(crate) fn finish_older(self, about: About) -> Result<Manifest> {
+        let schema = if about.scope.is_some() { SCOPED } else { UNSCOPED };
+        self.finish_as(schema, about)
+    }
+
+    fn finish_as(mut self, schema_version: u32, about: About) -> Result<Manifest> {
         self.files.sort_by(|a, b| a.path.cmp(&b.path));
         let manifest = Manifest {
-            schema_version: SCHEMA,
+            schema_version,
             backend: about.backend.to_owned(),
             backend_version: about.backend_version.to_owned(),
             cursor_hex: rules::hex(&about.cursor),
@@ -90,7 +100,7 @@ impl Export {
             |what| Error::new(ErrorKind::ArtifactInvalid, "export", &self.stage.path(), what);
         rules::check(&manifest).map_err(invalid)?;
         let bytes = manifest.to_json()?;
-        if bytes.len() as u64 > BYTES_MAX {
+        if bytes.len() as u64 > bytes_max(schema_version) {
             let what = format!("its manifest would have {} bytes", bytes.len());
             return Err(invalid(what));
         }

@@ -7,7 +7,7 @@ use super::DATA;
 use super::manifest::{Manifest, open_dir};
 use super::stage::Stage;
 use super::verify::{check_shape, read_file};
-use crate::fs::{Dir, Fs};
+use crate::fs::{Dir, File, Fs};
 use crate::{Error, ErrorKind, Result};
 
 /// An artifact that is about to be imported: its manifest and its shape were checked, its bytes were not.
@@ -21,23 +21,42 @@ impl Import {
     /// Opens the artifact at `path`, of this backend.
     ///
     /// `ArtifactInvalid` if it is another backend's; `NewerFormat` if it is a later version of it.
-    pub(crate) fn open(fs: &dyn Fs, path: &Path, (backend, version): (&str, &str)) -> Result<Self> {
+    pub(crate) fn open(fs: &dyn Fs, path: &Path, known: (&str, &str)) -> Result<Self> {
+        Self::open_any(fs, path, &[known])
+    }
+
+    /// As [`open`](Self::open), of one of these backends; which one, the manifest says.
+    pub(crate) fn open_any(fs: &dyn Fs, path: &Path, known: &[(&str, &str)]) -> Result<Self> {
         let dir = open_dir(fs, path)?;
         let manifest = Manifest::load(&*dir)?;
         let error = |kind, what| Err(Error::new(kind, "import", path, what));
-        if manifest.backend != backend {
-            let what = format!("it is of {}, not of {backend}", manifest.backend);
-            return error(ErrorKind::ArtifactInvalid, what);
-        }
-        if manifest.backend_version != version {
-            let what = format!(
-                "it is version {} of {backend}, and this version knows {version}",
-                manifest.backend_version
-            );
-            return error(ErrorKind::NewerFormat, what);
+        let (backend, version) = (&*manifest.backend, &*manifest.backend_version);
+        match known.iter().find(|(name, _)| *name == backend) {
+            Some((_, known)) if *known == version => {}
+            Some((_, known)) => {
+                let what =
+                    format!("it is version {version} of {backend}, and this version knows {known}");
+                return error(ErrorKind::NewerFormat, what);
+            }
+            None => {
+                let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+                let what = format!("it is of {backend}, not of {}", names.join(" or "));
+                return error(ErrorKind::ArtifactInvalid, what);
+            }
         }
         check_shape(&dir, &manifest)?;
         Ok(Self { dir, manifest })
+    }
+
+    /// Opens a declared file, whose bytes are compared first. It is for reading from the artifact itself, by who takes nothing from it
+    /// unverified.
+    pub(crate) fn file(&self, path: &str) -> Result<Arc<dyn File>> {
+        let declared = self.manifest.files.iter().find(|file| file.path == path);
+        let missing = || {
+            let what = format!("the manifest does not name {path}");
+            Error::new(ErrorKind::ArtifactInvalid, "import", self.dir.path(), what)
+        };
+        read_file(&self.dir, declared.ok_or_else(missing)?, |_| Ok(()))
     }
 
     /// What the artifact says of itself.

@@ -13,17 +13,22 @@ use crate::{Error, ErrorKind, Result};
 
 /// The schema that is written.
 pub(super) const SCHEMA: u32 = 3;
+/// The schemas of an older program, without a scope and with one.
+pub(super) const UNSCOPED: u32 = 1;
+pub(super) const SCOPED: u32 = 2;
 /// A manifest is no longer than this.
-pub(super) const BYTES_MAX: u64 = 16 << 20;
+const BYTES_MAX: u64 = 16 << 20;
+/// One of an older schema is no longer than this.
+const OLDER_BYTES_MAX: u64 = 1 << 20;
 
 /// What an artifact holds: the content of `MANIFEST.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Manifest {
-    /// Version of the manifest's own form: 3.
+    /// Version of the manifest's own form: 3, or 1 and 2 of an older program.
     pub schema_version: u32,
-    /// Whose files they are: `untorn-journal` and the like.
+    /// Whose files they are: `untorn-journal` and the like; `append-log`, `fjall` or `rocksdb` with an older schema.
     pub backend: String,
     /// Version of the form of those files.
     pub backend_version: String,
@@ -54,6 +59,35 @@ pub struct ArtifactFile {
     pub blake3: String,
 }
 
+/// A manifest of schema 1 or 2, which has no other fields.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Older {
+    schema_version: u32,
+    backend: String,
+    backend_version: String,
+    cursor_hex: String,
+    created_at_unix: u64,
+    files: Vec<ArtifactFile>,
+    #[serde(default)]
+    scope: Option<Vec<String>>,
+}
+
+impl From<Older> for Manifest {
+    fn from(older: Older) -> Self {
+        Self {
+            schema_version: older.schema_version,
+            backend: older.backend,
+            backend_version: older.backend_version,
+            cursor_hex: older.cursor_hex,
+            created_at_unix: older.created_at_unix,
+            files: older.files,
+            scope: older.scope,
+            detail: BTreeMap::new(),
+        }
+    }
+}
+
 impl Manifest {
     /// The sum of all sizes.
     pub fn total_bytes(&self) -> u64 {
@@ -70,8 +104,7 @@ impl Manifest {
 /// One read of the manifest, 16 MiB at most. No sync.
 ///
 /// # Errors
-/// `NotFound`; `NotOurs` if there is no manifest; `ArtifactInvalid` if it breaks a rule; `NewerFormat`; `Unsupported` for
-/// schema 1 and 2; `Io`.
+/// `NotFound`; `NotOurs` if there is no manifest; `ArtifactInvalid` if it breaks a rule; `NewerFormat`; `Io`.
 ///
 /// # Example
 /// ```
@@ -142,19 +175,20 @@ impl Manifest {
             Ok(schema) => schema.schema_version,
             Err(e) => return error(ErrorKind::ArtifactInvalid, format!("it is no manifest: {e}")),
         };
-        match schema {
-            SCHEMA => {}
-            1 | 2 => {
-                let what = format!("schema {schema} is not read here, but only {SCHEMA}");
-                return error(ErrorKind::Unsupported, what);
-            }
-            0 => return error(ErrorKind::ArtifactInvalid, "there is no schema 0".to_owned()),
-            _ => {
-                let what = format!("its schema is {schema}, and this version knows {SCHEMA}");
-                return error(ErrorKind::NewerFormat, what);
-            }
+        if schema > SCHEMA {
+            let what = format!("its schema is {schema}, and this version knows {SCHEMA}");
+            return error(ErrorKind::NewerFormat, what);
         }
-        match serde_json::from_slice::<Self>(bytes) {
+        let limit = bytes_max(schema);
+        if bytes.len() as u64 > limit {
+            let what = format!("a manifest of schema {schema} has {limit} bytes at most");
+            return error(ErrorKind::ArtifactInvalid, what);
+        }
+        let parsed = match schema {
+            SCHEMA => serde_json::from_slice::<Self>(bytes),
+            _ => serde_json::from_slice::<Older>(bytes).map(Self::from),
+        };
+        match parsed {
             Ok(manifest) => match rules::check(&manifest) {
                 Ok(()) => Ok(manifest),
                 Err(what) => error(ErrorKind::ArtifactInvalid, what),
@@ -170,4 +204,9 @@ impl Manifest {
         bytes.push(b'\n');
         Ok(bytes)
     }
+}
+
+/// Bytes of a manifest of this schema, at most.
+pub(super) const fn bytes_max(schema: u32) -> u64 {
+    if schema < SCHEMA { OLDER_BYTES_MAX } else { BYTES_MAX }
 }

@@ -30,7 +30,7 @@
 //! - A3 What is imported is what was compared: the copy is digested as it is written.
 //!
 //! # Limits
-//! 100,000 files; a manifest of 16 MiB; paths of 1024 bytes, 32 deep. A digest is no signature: whoever can write the
+//! 100,000 files; a manifest of 16 MiB, of schema 1 and 2 of 1 MiB; paths of 1024 bytes, 32 deep. A digest is no signature: whoever can write the
 //! files can write the manifest.
 
 mod export;
@@ -46,7 +46,7 @@ mod verify;
 pub(crate) use export::{About, Export};
 pub(crate) use import::Import;
 pub use manifest::{ArtifactFile, Manifest, read_manifest, read_manifest_with};
-pub(crate) use rules::{from_hex, hex};
+pub(crate) use rules::{APPEND_LOG, APPEND_LOG_FILE, from_hex, hex};
 pub use verify::{verify, verify_with};
 
 /// The manifest's name in an artifact.

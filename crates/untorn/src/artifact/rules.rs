@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::manifest::Manifest;
+use super::manifest::{Manifest, SCHEMA, SCOPED, UNSCOPED};
 use super::{DATA, MANIFEST};
 
 const FILES_MAX: usize = 100_000;
@@ -10,6 +10,12 @@ const PATH_MAX: usize = 1024;
 const DEPTH_MAX: usize = 32;
 const NAME_MAX: usize = 255;
 const WORD_MAX: usize = 64;
+/// Whose files there are with the older schemas.
+const OLDER: [&str; 3] = [APPEND_LOG, "fjall", "rocksdb"];
+/// The one of them that has a single file.
+pub(crate) const APPEND_LOG: &str = "append-log";
+/// That file.
+pub(crate) const APPEND_LOG_FILE: &str = "data/fold.snap";
 
 /// Why the manifest breaks a rule.
 pub(super) fn check(manifest: &Manifest) -> Result<(), String> {
@@ -28,6 +34,9 @@ pub(super) fn check(manifest: &Manifest) -> Result<(), String> {
     if manifest.files.len() > FILES_MAX {
         let count = manifest.files.len();
         return Err(format!("{count} files are above the limit of {FILES_MAX}"));
+    }
+    if manifest.schema_version != SCHEMA {
+        check_older(manifest)?;
     }
     // Where names differ only in case, some file systems have one file.
     let mut files = BTreeSet::new();
@@ -54,6 +63,28 @@ pub(super) fn check(manifest: &Manifest) -> Result<(), String> {
         Some(both) => Err(format!("\"{}\" is both a file and a directory", both.escape_debug())),
         None => Ok(()),
     }
+}
+
+/// Why a manifest of an older schema breaks a rule of its own.
+fn check_older(manifest: &Manifest) -> Result<(), String> {
+    let (schema, backend) = (manifest.schema_version, &*manifest.backend);
+    match (schema, &manifest.scope) {
+        (UNSCOPED, None) | (SCOPED, Some(_)) => {}
+        (UNSCOPED, Some(_)) => return Err("a manifest of schema 1 has no `scope`".to_owned()),
+        (SCOPED, None) => return Err("a manifest of schema 2 has a `scope`".to_owned()),
+        _ => return Err(format!("there is no schema {schema}")),
+    }
+    if !OLDER.contains(&backend) {
+        return Err(format!("schema {schema} is of {}, not of {backend}", OLDER.join(", ")));
+    }
+    if !manifest.detail.is_empty() {
+        return Err(format!("a manifest of schema {schema} has no `detail`"));
+    }
+    let alone = matches!(&*manifest.files, [file] if file.path == APPEND_LOG_FILE);
+    if backend == APPEND_LOG && !alone {
+        return Err(format!("the one file of {APPEND_LOG} is {APPEND_LOG_FILE}"));
+    }
+    Ok(())
 }
 
 /// Why this is no path of a file in an artifact.

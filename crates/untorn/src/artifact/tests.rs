@@ -312,7 +312,7 @@ fn manifests_that_break_a_rule_are_refused() {
     assert_eq!(refused(&[("schema_version", json!(4))]), ErrorKind::NewerFormat);
     let newer = [("schema_version", json!(4)), ("novelty", json!([1]))];
     assert_eq!(refused(&newer), ErrorKind::NewerFormat, "before its fields are looked at");
-    assert_eq!(refused(&[("schema_version", json!(2))]), ErrorKind::Unsupported);
+    assert_eq!(refused(&[("schema_version", json!(2))]), invalid, "not of this backend");
     assert_eq!(refused(&[("schema_version", json!(0))]), invalid);
     for (field, value) in [
         ("novelty", json!(1)),
@@ -378,4 +378,114 @@ fn detail_and_scope_come_back() {
     Export::begin(&sim, Path::new("/data/x")).unwrap().finish(about).unwrap();
     let manifest = verified(&sim).unwrap();
     assert_eq!((manifest.detail, manifest.scope), (detail, scope));
+}
+
+/// An artifact of an older program, with these bytes as its only file.
+fn older(sim: &SimFs, scope: Option<Vec<String>>, files: &[&str]) -> Result<Manifest> {
+    let mut export = Export::begin(sim, Path::new("/data/x"))?;
+    for path in files {
+        let mut file = export.file(path)?;
+        file.write_all(b"PGSS").map_err(|e| Error::stream("write", e))?;
+        file.finish()?;
+    }
+    let cursor = vec![0, 0, 0, 0, 0, 0, 0, 7];
+    let (backend, backend_version) = ("append-log", "2");
+    export.finish_older(About { backend, backend_version, cursor, scope, ..About::default() })
+}
+
+#[test]
+fn artifacts_of_an_older_program_are_written_and_verified() {
+    for (scope, schema) in [(None, 1), (Some(vec!["a.".to_owned(), String::new()]), 2)] {
+        let sim = SimFs::new(1);
+        sim.make_dirs("/data").unwrap();
+        let made = older(&sim, scope.clone(), &["data/fold.snap"]).unwrap();
+        assert_eq!((made.schema_version, &made.scope), (schema, &scope));
+        assert_eq!(verified(&sim).unwrap(), made);
+        let text = String::from_utf8(sim.read("/data/x/MANIFEST.json").unwrap()).unwrap();
+        assert!(!text.contains("detail") && text.contains("scope") == (schema == 2), "{text}");
+        let known = [("untorn-fold", "1"), ("append-log", "2")];
+        let import = Import::open_any(&sim, Path::new("/data/x"), &known).unwrap();
+        assert_eq!(import.file("data/fold.snap").unwrap().stat().unwrap().len, 4);
+        assert_eq!(import.file("data/other").unwrap_err().kind(), ErrorKind::ArtifactInvalid);
+        let of = |known| Import::open(&sim, Path::new("/data/x"), known).unwrap_err().kind();
+        assert_eq!(of(("append-log", "3")), ErrorKind::NewerFormat);
+        assert_eq!(of(("fjall", "2")), ErrorKind::ArtifactInvalid);
+        sim.put("/data/x/data/fold.snap", b"PGST").unwrap();
+        assert_eq!(verified(&sim).unwrap_err().kind(), ErrorKind::Damaged);
+        assert_eq!(import.file("data/fold.snap").unwrap_err().kind(), ErrorKind::Damaged);
+    }
+    for files in [&[][..], &["data/fold"], &["data/fold.snap", "data/more"]] {
+        let sim = SimFs::new(1);
+        sim.make_dirs("/data").unwrap();
+        let error = older(&sim, None, files).unwrap_err();
+        assert_eq!(
+            (error.kind(), error.outcome()),
+            (ErrorKind::ArtifactInvalid, Outcome::Unchanged)
+        );
+        assert_eq!(sim.dump().len(), 1, "{:?}", sim.dump().keys());
+    }
+}
+
+#[test]
+fn manifests_of_an_older_program_that_break_a_rule_are_refused() {
+    use serde_json::{Value, json};
+    let file = |path: &str| json!({"path": path, "size": 3, "blake3": "0".repeat(64)});
+    let schema = |schema: u32, changes: &[(&str, Value)]| {
+        let mut all = vec![
+            ("schema_version", json!(schema)),
+            ("backend", json!("append-log")),
+            ("backend_version", json!("2")),
+            ("files", json!([file("data/fold.snap")])),
+        ];
+        if schema == 2 {
+            all.push(("scope", json!(["a."])));
+        }
+        refused(&[&all[..], changes].concat())
+    };
+    let invalid = ErrorKind::ArtifactInvalid;
+    let good = ErrorKind::Io; // stands for "not refused"
+    for number in [1, 2] {
+        assert_eq!(schema(number, &[]), good);
+        for (field, value) in [
+            ("novelty", json!(1)),
+            ("detail", json!({})),
+            ("backend", json!("untorn-fold")),
+            ("backend", json!("sled")),
+            ("cursor_hex", json!("0g")),
+            ("cursor_hex", json!("0")),
+            ("cursor_hex", json!("AB")),
+            ("files", json!([])),
+            ("files", json!([file("data/other")])),
+            ("files", json!([file("data/fold.snap"), file("data/fold.snap2")])),
+            ("files", json!([file("../fold.snap")])),
+            ("scope", if number == 1 { json!([]) } else { Value::Null }),
+            ("scope", json!("a")),
+            ("scope", json!([1])),
+            ("created_at_unix", json!(-1)),
+            ("backend_version", json!(2)),
+        ] {
+            assert_eq!(schema(number, &[(field, value.clone())]), invalid, "{field}: {value}");
+        }
+        // The others have files of their own.
+        for backend in ["fjall", "rocksdb"] {
+            let files = json!([file("data/a"), file("data/b/c")]);
+            let changes = [("backend", json!(backend)), ("files", files)];
+            assert_eq!(schema(number, &changes), good);
+        }
+    }
+    assert_eq!(schema(2, &[("scope", json!([]))]), good);
+}
+
+#[test]
+fn an_older_manifest_has_a_lower_limit() {
+    let file = format!(r#"{{"path":"data/fold.snap","size":0,"blake3":"{}"}}"#, "0".repeat(64));
+    let mut bytes = format!(
+        r#"{{"schema_version":1,"backend":"append-log","backend_version":"2","cursor_hex":"",
+        "created_at_unix":0,"files":[{file}]}}"#
+    )
+    .into_bytes();
+    bytes.resize(1 << 20, b' ');
+    assert_eq!(parse(&bytes), ErrorKind::Io, "no error");
+    bytes.push(b' ');
+    assert_eq!(parse(&bytes), ErrorKind::ArtifactInvalid);
 }

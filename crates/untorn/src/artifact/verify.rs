@@ -87,12 +87,12 @@ pub(super) fn check_shape(dir: &Arc<dyn Dir>, manifest: &Manifest) -> Result<()>
     Ok(())
 }
 
-/// Reads a declared file, hands its bytes on, and compares size and digest.
+/// Reads a declared file, hands its bytes on, and compares size and digest; the file, open.
 pub(super) fn read_file(
     root: &Arc<dyn Dir>,
     declared: &ArtifactFile,
     mut each: impl FnMut(&[u8]) -> Result<()>,
-) -> Result<()> {
+) -> Result<Arc<dyn File>> {
     let path = root.path().join(&declared.path);
     let file = open_below(root, &declared.path).map_err(|e| match e.kind() {
         std::io::ErrorKind::NotFound => Error::new(
@@ -119,7 +119,7 @@ pub(super) fn read_file(
     if rules::hex(hasher.finalize().as_bytes()) != declared.blake3 {
         return damaged("its bytes have another BLAKE3 than the manifest says".to_owned());
     }
-    Ok(())
+    Ok(file)
 }
 
 /// Reads `len` bytes from the start on, fewer if the file ends; returns how many they were.

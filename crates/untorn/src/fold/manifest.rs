@@ -12,13 +12,16 @@ pub(super) const BACKEND: &str = "untorn-fold";
 /// The version of their form.
 pub(super) const BACKEND_VERSION: &str = "1";
 
+/// Bytes of a cursor with the schemas of older programs, at most.
+const OLDER_CURSOR: usize = 20;
+
 /// What an artifact of a fold holds: its manifest, with the fields that folds have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ExportManifest {
     /// Version of the manifest's own form.
     pub schema_version: u32,
-    /// Whose files they are: `untorn-fold`, or `append-log`.
+    /// Whose files they are: `untorn-fold`, or `append-log`, `fjall` or `rocksdb` of an older program.
     pub backend: String,
     /// Version of the form of those files.
     pub backend_version: String,
@@ -45,8 +48,18 @@ impl ExportManifest {
             let path = path.join(crate::artifact::MANIFEST);
             Error::new(ErrorKind::ArtifactInvalid, "read", &path, what)
         };
-        let cursor =
-            from_hex(&manifest.cursor_hex).and_then(|bytes| WatchCursor::from_bytes(&bytes));
+        let ours = match manifest.schema_version {
+            1 | 2 => true, // Schemas that nothing but folds ever had.
+            _ => manifest.backend == BACKEND,
+        };
+        if !ours {
+            return Err(invalid(format!("it is of {}, not of {BACKEND}", manifest.backend)));
+        }
+        let bytes = from_hex(&manifest.cursor_hex);
+        // The longer forms are of schema 3.
+        let known =
+            bytes.filter(|bytes| manifest.schema_version > 2 || bytes.len() <= OLDER_CURSOR);
+        let cursor = known.and_then(|bytes| WatchCursor::from_bytes(&bytes));
         let cursor = cursor.ok_or_else(|| invalid("`cursor_hex` is no cursor".to_owned()))?;
         let detail = |name: &str| manifest.detail.get(name).map(String::as_str);
         let lineage = match (detail("lineage_kind"), detail("lineage_id_hex")) {

@@ -53,6 +53,7 @@ mod manifest;
 pub mod ndjson;
 mod open;
 mod options;
+pub mod pgss;
 pub mod protocol;
 mod reader;
 mod record;
