@@ -106,6 +106,9 @@ pub(crate) fn inspect(path: &Path, out: &mut Out) -> Result<u8> {
     if stat.is_dir() && super::journal::is_journal(path) {
         return super::journal::stats(path, out);
     }
+    if stat.is_dir() && super::fold::is_fold(path) {
+        return super::fold::inspect(path, out);
+    }
     let found = if stat.is_dir() { directory(path)? } else { file(path, &stat)? };
     if out.json() {
         out.value(&found)?;
