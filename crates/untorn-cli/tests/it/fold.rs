@@ -285,6 +285,7 @@ fn a_damaged_base_is_told_with_its_keys_and_salvaged() {
     let dir = home.path();
     check_fed(dir, &["fold", "apply", "edge"], &puts(1..=1000), 0);
     check(dir, &["fold", "compact", "edge"], 0);
+    assert!(check(dir, &["inspect", "edge/base"], 0).contains("`untorn inspect edge`"));
     flip(&dir.join("edge"), "value-900-");
     let told = json(&check(dir, &["verify", "edge", "--json"], 4));
     let keys = &told["damage"][0]["keys"];

@@ -6,27 +6,24 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use untorn::ErrorKind;
-use untorn::log::{Log, LogOptions};
 
 use super::missing;
 use crate::exit::{Failure, Result};
 
 const BASE: &[u8] = b"UNTORNFB";
-const OWNER: [u8; 4] = *b"FOLD";
+const META: &[u8] = b"UNTORNLM";
+/// Where META has the four letters of the log's owner.
+const OWNER: std::ops::Range<usize> = 32..36;
 
 /// Whether a directory is a fold, or was one before it lost a part.
 pub(in crate::cmd) fn is_fold(dir: &Path) -> bool {
-    let mut head = [0; 8];
-    let base = File::open(dir.join("base")).and_then(|mut file| file.read_exact(&mut head));
-    if base.is_ok() && head == BASE {
-        return true;
-    }
-    let log = dir.join("log");
-    if !log.join("META").exists() {
-        return false;
-    }
-    let options = || LogOptions::new().on_damage(untorn::OnDamage::Truncate);
-    Log::open_read_only(log, options()).is_ok_and(|log| log.owner() == OWNER)
+    let head = |path: PathBuf| {
+        let mut head = [0; 36];
+        File::open(path).and_then(|mut file| file.read_exact(&mut head)).is_ok().then_some(head)
+    };
+    let of_log = |meta: [u8; 36]| meta.starts_with(META) && meta.get(OWNER) == Some(b"FOLD");
+    head(dir.join("base")).is_some_and(|base| base.starts_with(BASE))
+        || head(dir.join("log").join("META")).is_some_and(of_log)
 }
 
 /// The directory must be a fold; what is missing or something else is said so.
