@@ -259,6 +259,8 @@ fn a_damaged_log_is_told_cut_or_salvaged() {
         check(dir, command, 4);
     }
     assert_eq!(tree(&dir.join("edge")), before, "nothing was changed");
+    let told = complaint(dir, &["fold", "apply", "edge"], 4);
+    assert!(told.contains("last good cursor 1000, 1 intact commits behind it"), "{told}");
     check(dir, &["recover", "edge/log", "--truncate", "--yes"], 12);
     check(dir, &["recover", "edge", "--salvage", "new", "--yes"], 2);
     check(dir, &["recover", "edge", "--adopt"], 12);
