@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::cmd::AofCommand;
+use crate::cmd::{AofCommand, FoldCommand};
 use crate::fetch::{ChunkCommand, Fetch};
 
 const EXITS: &str = "Exit codes of all commands:
@@ -28,6 +28,14 @@ const CONVERT: &str = "Pairs of --from and --to:
                           pmmr_data.bin (its sizes in pmmr_size.bin, or --data-size), pmmr_leaf.bin, pmmr_prun.bin; these
                           become one group in the directory DEST, the sets elements of their own
   append  grin            the same files back, byte for byte
+  pgss  fold              the append-log file of beyond-slipstream 0.8, its cursor and its entries
+  slipstream-artifact  fold
+                          an artifact that the same program exported, schema 1 or 2
+  fold  pgss              that file, of a fold whose versions have 10 bytes at most; the fold's owner may live
+  fold  slipstream-artifact
+                          an artifact that the same program imports, schema 2
+  pgss  slipstream-artifact
+  slipstream-artifact  pgss
 
 The source is not changed; its writer must not be running. The new store appears whole, and durable, or
 not at all. A torn record at the source's end, which nobody was told of, is left out and said; damage is refused,
@@ -38,6 +46,7 @@ Example:
   untorn convert --from actionqueue-snapshot state --to snapshot state.snap --layout blocks
   untorn convert --from grin chain/output --to append output --data-size 34
   untorn convert --from grin a.bin --to append a.dat --fixed 32
+  untorn convert --from pgss edge.snap --to fold edge
 
 Exit codes: 0 converted; 2 no such pair, or a size is missing; 3 there is no source; 4 the source is damaged, or has gaps; 10 it is
 something else, or of a newer version; 12 DEST exists; 74 disk full or failing.";
@@ -67,6 +76,8 @@ pub(crate) enum Command {
     Chunk(ChunkCommand),
     #[command(subcommand)]
     Aof(AofCommand),
+    #[command(subcommand)]
+    Fold(FoldCommand),
     Sweep(Sweep),
     Who(Who),
     Probe(Probe),
@@ -177,7 +188,7 @@ pub(crate) struct Get {
 /// Say what a file or directory is, and in what state
 #[derive(Debug, Args)]
 #[command(
-    after_long_help = "Tells a log, its parts, a journal, a snapshot, an append-only file, an artifact, a quarantine and what is unfinished from
+    after_long_help = "Tells a log, its parts, a journal, a fold, a snapshot, an append-only file, an artifact, a quarantine and what is unfinished from
 a plain file or directory. Reads only, also while an owner works on it.
 
 Example:
@@ -196,7 +207,8 @@ pub(crate) struct Inspect {
 #[command(
     after_long_help = "A torn tail, as a crash leaves it, is no damage: nobody was told that it was written, and the next
 owner heals it. Damage is what was acknowledged and does not verify. An artifact is verified by its manifest,
-a journal as `untorn journal verify` does, an append-only file as `untorn aof verify` does.
+a journal as `untorn journal verify` does, a fold as `untorn fold verify` does, an append-only file as
+`untorn aof verify` does.
 
 Example:
   untorn verify events && echo sound
@@ -225,11 +237,15 @@ salvaged, since no state can be made of events with a hole between them.
 Of an append-only file --truncate keeps the elements before the first damaged block, --salvage writes all that are good into a
 new file, with new positions, and --adopt takes a data file that a foreign program made longer or shorter.
 
+A fold is repaired in its place. --truncate keeps what precedes damage to its log, --salvage all that is
+provably good, also of a damaged base: then the cursor is `none`, and the source must be listed again.
+
 Examples:
   untorn recover events                                  heal, or say what is wrong
   untorn recover events.dat --dry-run                    only say it
   untorn recover events --truncate --yes
   untorn recover events --salvage events.new --yes
+  untorn recover edge --salvage --yes                    a fold
   untorn recover app --truncate --yes --accept-loss 51200..53000
 
 Exit codes: 0 sound or healed; 4 damage, and nothing was changed; 5 done, but records were lost;
@@ -238,14 +254,15 @@ would be lost, or it cannot be done to a journal."
 )]
 #[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]
 pub(crate) struct Recover {
-    /// The directory of the log or journal, or the append-only file
+    /// The directory of the log, journal or fold, or the append-only file
     pub(crate) path: PathBuf,
     /// Cut the log where the damage begins
     #[arg(long, conflicts_with = "salvage")]
     pub(crate) truncate: bool,
-    /// Write what is provably good into a new log
-    #[arg(long, value_name = "OUT")]
-    pub(crate) salvage: Option<PathBuf>,
+    /// Write what is provably good into a new log; of a fold, keep that in its place
+    #[arg(long, value_name = "OUT", num_args = 0..=1)]
+    #[expect(clippy::option_option, reason = "not given, given alone, given with a name")]
+    pub(crate) salvage: Option<Option<PathBuf>>,
     /// Take the data file of an append-only file as a foreign program left it
     #[arg(long, conflicts_with_all = ["truncate", "salvage"])]
     pub(crate) adopt: bool,
@@ -697,8 +714,8 @@ pub(crate) struct Prove {
     /// Where to work: a fresh directory in it is used, and removed if nothing failed
     #[arg(default_value = ".")]
     pub(crate) dir: PathBuf,
-    /// Only this store: log, file, snapshot, journal, chunked, append
-    #[arg(long = "store", value_name = "NAME", value_parser = ["log", "file", "snapshot", "journal", "chunked", "append"])]
+    /// Only this store: log, file, snapshot, journal, chunked, append, fold
+    #[arg(long = "store", value_name = "NAME", value_parser = ["log", "file", "snapshot", "journal", "chunked", "append", "fold"])]
     pub(crate) stores: Vec<String>,
     /// How many SIGKILLs
     #[arg(long, value_name = "N")]

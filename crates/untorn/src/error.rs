@@ -303,6 +303,11 @@ impl Error {
         self
     }
 
+    /// What is wrong, without where.
+    pub(crate) fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
     #[must_use]
     pub(crate) fn with_kind(mut self, kind: ErrorKind) -> Self {
         self.0.kind = kind;

@@ -6,7 +6,7 @@ use serde::Serialize;
 use untorn::ErrorKind;
 use untorn::journal::wal::{ConvertReport, OldTail, OldWalOptions, convert_old_wal};
 
-use super::{aof, snap};
+use super::{aof, fold, snap};
 use crate::args::Convert;
 use crate::exit::{Failure, Result, code};
 use crate::out::{Out, count, size};
@@ -23,6 +23,28 @@ const PAIRS: &[Pair] = &[
     Pair { from: "actionqueue-snapshot", to: "snapshot", run: snapshot_to_snapshot },
     Pair { from: "grin", to: "append", run: grin_to_append },
     Pair { from: "append", to: "grin", run: append_to_grin },
+    Pair { from: "pgss", to: "fold", run: |args, out| plain(fold::pgss_to_fold, args, out) },
+    Pair {
+        from: "slipstream-artifact",
+        to: "fold",
+        run: |args, out| plain(fold::artifact_to_fold, args, out),
+    },
+    Pair { from: "fold", to: "pgss", run: |args, out| plain(fold::fold_to_pgss, args, out) },
+    Pair {
+        from: "fold",
+        to: "slipstream-artifact",
+        run: |args, out| plain(fold::fold_to_artifact, args, out),
+    },
+    Pair {
+        from: "pgss",
+        to: "slipstream-artifact",
+        run: |args, out| plain(fold::pgss_to_artifact, args, out),
+    },
+    Pair {
+        from: "slipstream-artifact",
+        to: "pgss",
+        run: |args, out| plain(fold::artifact_to_pgss, args, out),
+    },
 ];
 
 pub(crate) fn convert(args: &Convert, out: &mut Out) -> Result<u8> {
@@ -92,6 +114,14 @@ fn append_to_grin(args: &Convert, out: &mut Out) -> Result<u8> {
     refuse_option(args.allow_gaps, "--allow-gaps", args)?;
     refuse_option(args.layout.is_some(), "--layout", args)?;
     aof::append_to_grin(args, out)
+}
+
+/// A pair for which there is nothing to choose.
+fn plain(run: fn(&Convert, &mut Out) -> Result<u8>, args: &Convert, out: &mut Out) -> Result<u8> {
+    refuse_option(args.allow_gaps, "--allow-gaps", args)?;
+    refuse_option(args.layout.is_some(), "--layout", args)?;
+    refuse_sizes(args)?;
+    run(args, out)
 }
 
 /// `--fixed`, `--size-file` and `--data-size` are of elements.

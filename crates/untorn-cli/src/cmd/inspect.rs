@@ -44,6 +44,12 @@ enum Found {
         segments: Vec<Segment>,
         quarantine: u64,
     },
+    /// The base of a fold.
+    Base {
+        path: PathBuf,
+        bytes: u64,
+        fold: PathBuf,
+    },
     /// A file of a log.
     Part {
         path: PathBuf,
@@ -105,6 +111,9 @@ pub(crate) fn inspect(path: &Path, out: &mut Out) -> Result<u8> {
     }
     if stat.is_dir() && super::journal::is_journal(path) {
         return super::journal::stats(path, out);
+    }
+    if stat.is_dir() && super::fold::is_fold(path) {
+        return super::fold::inspect(path, out);
     }
     let found = if stat.is_dir() { directory(path)? } else { file(path, &stat)? };
     if out.json() {
@@ -236,12 +245,15 @@ fn file(path: &Path, stat: &Metadata) -> Result<Found> {
         b"UNTORNL1" => Some("a segment"),
         _ => None,
     };
+    let parent = || match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+        _ => PathBuf::from("."),
+    };
     if let Some(part) = part {
-        let log = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
-            _ => PathBuf::from("."),
-        };
-        return Ok(Found::Part { path: owned, part, log });
+        return Ok(Found::Part { path: owned, part, log: parent() });
+    }
+    if head.starts_with(b"UNTORNFB") {
+        return Ok(Found::Base { path: owned, bytes: stat.len(), fold: parent() });
     }
     if let Some(shown) = super::snap::told(path)? {
         return Ok(Found::Snapshot(shown));
@@ -302,6 +314,10 @@ fn print(found: &Found, out: &mut Out) -> Result<()> {
                 ))?;
             }
             Ok(())
+        }
+        Found::Base { path, bytes, fold } => {
+            out.line(format_args!("{}: the base of a fold, {}", path.display(), size(*bytes)))?;
+            out.line(format_args!("`untorn inspect {}` shows all of it", fold.display()))
         }
         Found::Part { path, part, log } => {
             out.line(format_args!("{}: of a log, {part}", path.display()))?;

@@ -15,6 +15,7 @@ mod cat;
 mod chunk;
 mod convert;
 mod file;
+mod fold;
 mod inspect;
 mod journal;
 mod json;
@@ -27,6 +28,7 @@ mod sweep;
 
 pub(crate) use aof::AofCommand;
 pub(crate) use bench::{Scratch, zero_fill};
+pub(crate) use fold::FoldCommand;
 
 /// Runs a command; returns its exit code.
 pub(crate) fn run(command: Command, out: &mut Out) -> Result<u8> {
@@ -42,6 +44,7 @@ pub(crate) fn run(command: Command, out: &mut Out) -> Result<u8> {
         Command::Fetch(args) => crate::fetch::run(&args, out),
         Command::Chunk(command) => chunk::run(&command, out),
         Command::Aof(command) => aof::run(command, out),
+        Command::Fold(command) => fold::run(command, out),
         Command::Sweep(args) => sweep::sweep(&args, out),
         Command::Who(args) => store::who(&args.path, out),
         Command::Probe(args) => store::probe(&args.dir, out),

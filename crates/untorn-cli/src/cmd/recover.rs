@@ -7,8 +7,8 @@ use untorn::fs::{Fs as _, OsFs, Rename, SyncSite};
 use untorn::log::{Healed, Log, LogOptions, SalvageReport};
 use untorn::{Error, ErrorKind, OnDamage};
 
-use super::journal;
 use super::store::{Torn, must_be_a_log};
+use super::{fold, journal};
 use crate::args::Recover;
 use crate::exit::{Failure, Result, code};
 use crate::out::{Out, count};
@@ -53,13 +53,17 @@ pub(crate) fn recover(args: &Recover, out: &mut Out) -> Result<u8> {
     if journal::is_journal(path) {
         return journal::recover(args, out);
     }
+    if fold::is_fold(path) {
+        return fold::recover(args, out);
+    }
     journal::refuse_its_log(path)?;
+    fold::refuse_its_log(path)?;
     if args.accept_loss.is_some() {
         let what = "--accept-loss is of journals; a log says without it what --truncate would keep";
         return Err(Failure::new(ErrorKind::Precondition, path, what));
     }
     if let Some(to) = &args.salvage {
-        return salvage(path, to, args.yes, out);
+        return salvage(path, new_place(to.as_deref())?, args.yes, out);
     }
     let reader = match Log::open_read_only(path, LogOptions::new()) {
         Ok(reader) => reader,
@@ -171,6 +175,14 @@ pub(super) fn say(out: &mut Out, report: &Report) -> Result<u8> {
         }
     }
     Ok(code::OK)
+}
+
+/// Where a salvage writes to.
+pub(super) fn new_place(to: Option<&Path>) -> Result<&Path> {
+    to.ok_or_else(|| {
+        let what = "--salvage needs the name of a new store to write to; only a fold is salvaged in its place";
+        Failure::plain(ErrorKind::InvalidInput, what)
+    })
 }
 
 #[derive(Serialize)]

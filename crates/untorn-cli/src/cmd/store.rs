@@ -62,6 +62,9 @@ pub(crate) fn verify(path: &Path, out: &mut Out) -> Result<u8> {
     if super::journal::is_journal(path) {
         return super::journal::verify(path, out);
     }
+    if super::fold::is_fold(path) {
+        return super::fold::verify(path, out);
+    }
     let reader = Log::open_read_only(path, LogOptions::new())?;
     let report = reader.report();
     let verified = Verified {

@@ -28,6 +28,12 @@ pub(crate) fn sweep(args: &Sweep, out: &mut Out) -> Result<u8> {
                 swept.busy.extend(report.busy);
             }
         }
+    } else if super::fold::is_fold(dir) {
+        for dir in super::fold::dirs(dir) {
+            let report = untorn::sweep(&dir)?;
+            swept.removed.extend(report.removed);
+            swept.busy.extend(report.busy);
+        }
     } else {
         let report = untorn::sweep(dir)?;
         swept.removed.extend(report.removed);

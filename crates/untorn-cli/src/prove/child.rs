@@ -36,6 +36,7 @@ pub(crate) fn run(args: &ProveChild) -> Result<u8> {
         "journal" => super::child_journal::run(args),
         "chunked" => super::child_chunked::run(args),
         "append" => super::child_append::run(args),
+        "fold" => super::child_fold::run(args),
         _ => files(args),
     };
     writing.map(|()| code::OK)

@@ -22,14 +22,17 @@ mod append_model;
 mod child;
 mod child_append;
 mod child_chunked;
+mod child_fold;
 mod child_journal;
 mod chunked_account;
 mod content;
+mod fold_model;
 mod kept;
 mod kill;
 mod kill_append;
 mod kill_chunked;
 mod kill_file;
+mod kill_fold;
 mod kill_journal;
 mod kill_log;
 mod kill_snapshot;
@@ -253,6 +256,7 @@ fn prove_all(args: &Prove, run: &Run, out: &Out) -> Result<Vec<Proven>> {
                 Store::Journal => speed::journal(&run.dir, effort.turn)?,
                 Store::Chunked => speed::chunked(&run.dir, effort.turn)?,
                 Store::Append => speed::append(&run.dir, effort.turn)?,
+                Store::Fold => speed::fold(&run.dir, effort.turn)?,
                 _ => return Err(unknown(store)),
             };
             bar.finish_and_clear();
@@ -309,6 +313,10 @@ fn kill_store(store: Store, run: &Run, limits: Limits, live: &Live) -> Result<Fi
         }
         Store::Append => {
             let mut victim = kill_append::AppendVictim::new(&run.dir, run.seed)?;
+            kill::run(&mut victim, &run.dir, run.seed, limits, progress)
+        }
+        Store::Fold => {
+            let mut victim = kill_fold::FoldVictim::new(&run.dir, run.seed);
             kill::run(&mut victim, &run.dir, run.seed, limits, progress)
         }
         Store::Journal => {

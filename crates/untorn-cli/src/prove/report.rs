@@ -157,25 +157,21 @@ fn matrix(page: &mut Page, run: &Run) {
             Some((kills, good, format!("{} acknowledged", count(p.kills.acknowledged))))
         });
         row(page, run, "killed before its first acknowledgement", |p| {
-            let within = match p.store {
-                Store::Log | Store::Journal | Store::Chunked | Store::Append => {
-                    "mostly inside recovery"
-                }
-                _ => "",
-            };
+            let within = if is_owned(p.store) { "mostly inside recovery" } else { "" };
             Some((p.kills.early_kills, !p.kills.failed(), within.to_owned()))
         });
         row(page, run, "killed in the middle of a checkpoint", |p| match p.store {
             Store::Journal | Store::Chunked => {
                 Some((p.kills.in_checkpoint, !p.kills.failed(), String::new()))
             }
+            Store::Fold => {
+                Some((p.kills.in_checkpoint, !p.kills.failed(), "a compaction".to_owned()))
+            }
             _ => None,
         });
         row(page, run, "owner stopped, another process tried to take its place", |p| {
-            let refused = match p.store {
-                Store::Log | Store::Journal | Store::Chunked | Store::Append => "refused: Locked",
-                _ => "temporaries left alone",
-            };
+            let refused =
+                if is_owned(p.store) { "refused: Locked" } else { "temporaries left alone" };
             Some((p.kills.refused, !p.kills.failed(), refused.to_owned()))
         });
     }
@@ -212,6 +208,11 @@ fn matrix(page: &mut Page, run: &Run) {
         Some((explored.crash_states, p.violation.is_none(), points))
     });
     page.add("</tbody></table></div>\n");
+}
+
+/// Whether a store has one owner at a time; the others are files that anybody replaces.
+const fn is_owned(store: Store) -> bool {
+    !matches!(store, Store::File | Store::Snapshot)
 }
 
 /// One line of the matrix; a store that did not do it has a dash.
@@ -265,6 +266,7 @@ fn throughput(page: &mut Page, run: &Run) {
             Store::Journal => ("update, 128 bytes", "write and fdatasync, four a sync"),
             Store::Chunked => ("fill and commit, 1 MiB", "write, sync, rename, sync"),
             Store::Append => ("flush of 1000 x 40 bytes", "write and fdatasync, 40 000 bytes"),
+            Store::Fold => ("apply of 100 updates", "write and fdatasync, 13 800 bytes"),
             _ => ("replace, 4 KiB", "write, sync, rename, sync"),
         };
         page.add(&format!(

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use untorn::append::AppendOnlyFile;
 use untorn::chunked::{AtomicChunked, ChunkedOptions, FileResource, Identity, ResourceExt as _};
 use untorn::codec::Raw;
+use untorn::fold::{FoldOptions, KvUpdate, SnapshotStore as _, VersionToken, WatchCursor};
 use untorn::journal::{Journal, JournalOptions, Machine};
 use untorn::log::{Log, LogOptions};
 use untorn::snapshot::{SnapshotFsWriter, SnapshotOptions, SnapshotWriter as _};
@@ -179,6 +180,28 @@ pub(super) fn append(work: &Path, round: Duration) -> Result<Speed> {
     };
     let speed = in_turns(round, ours, || raw.write(&bytes))?;
     file.close()?;
+    Ok(speed)
+}
+
+/// One writer that applies a hundred updates at once, each with its cursor, compaction on; beside it about the same bytes at the end of a file.
+pub(super) fn fold(work: &Path, round: Duration) -> Result<Speed> {
+    let (_, mut fold) = FoldOptions::new().open(work.join("speed-fold"))?;
+    let mut raw = RawFile::new(work.join("speed-fold-raw"))?;
+    // Key, version, value, and what stands between them.
+    let bytes = vec![0x5a; 138 * 100];
+    let mut rev = 0_u64;
+    let ours = || {
+        let batch: Vec<KvUpdate> = (0..100)
+            .map(|_| {
+                rev += 1;
+                let key = format!("svc-{:04}/{:013}", rev % 1000, rev % 20_000);
+                KvUpdate::put(key, [0x5a; 100], VersionToken::from_u64(rev))
+            })
+            .collect();
+        Ok(fold.apply(&batch, &WatchCursor::from_u64(rev))?)
+    };
+    let speed = in_turns(round, ours, || raw.write(&bytes))?;
+    fold.close()?;
     Ok(speed)
 }
 

@@ -15,6 +15,8 @@ mod fetch;
 #[cfg(test)]
 mod files;
 #[cfg(test)]
+mod fold;
+#[cfg(test)]
 mod journals;
 #[cfg(test)]
 mod logs;
@@ -115,7 +117,7 @@ impl Drop for Mounted<'_> {
     }
 }
 
-const COMMANDS: [&[&str]; 53] = [
+const COMMANDS: [&[&str]; 67] = [
     &[],
     &["put"],
     &["get"],
@@ -145,6 +147,20 @@ const COMMANDS: [&[&str]; 53] = [
     &["aof", "tail"],
     &["aof", "verify"],
     &["aof", "export-sizes"],
+    &["fold"],
+    &["fold", "stats"],
+    &["fold", "get"],
+    &["fold", "range"],
+    &["fold", "cursor"],
+    &["fold", "apply"],
+    &["fold", "follow"],
+    &["fold", "watch"],
+    &["fold", "export"],
+    &["fold", "import"],
+    &["fold", "compact"],
+    &["fold", "digest"],
+    &["fold", "diff"],
+    &["fold", "verify"],
     &["sweep"],
     &["who"],
     &["probe"],
@@ -221,6 +237,22 @@ fn a_wrong_argument_is_usage() {
     ] {
         check(dir.path(), &[&["aof"], wrong].concat(), 2);
     }
+    for wrong in [
+        &["stats"][..],
+        &["get", "x"],
+        &["get", "x", "k", "--version", "--raw"],
+        &["range", "x", "--count", "--keys"],
+        &["range", "x", "--limit", "-1"],
+        &["follow", "x"],
+        &["follow", "x", "--from", "-", "--repair", "perhaps"],
+        &["watch", "x", "--interval", "0"],
+        &["export", "x"],
+        &["import", "x"],
+        &["diff", "x"],
+        &["publish", "x"],
+    ] {
+        check(dir.path(), &[&["fold"], wrong].concat(), 2);
+    }
     check(dir.path(), &["recover", "x", "--adopt", "--truncate"], 2);
     check(dir.path(), &["convert", "--from", "grin", "x", "--to", "log", "y", "--json"], 2);
     check(dir.path(), &["prove", "--without-sync", "no-such-site", "--json"], 2);
@@ -273,6 +305,21 @@ fn what_is_not_there_is_not_found() {
         &["aof", "tail", "-f", "x"],
         &["aof", "verify", "x"],
         &["aof", "export-sizes", "x", "y"],
+        &["fold", "stats", "x"],
+        &["fold", "get", "x", "k"],
+        &["fold", "range", "x"],
+        &["fold", "cursor", "x"],
+        &["fold", "follow", "x", "--from", "y"],
+        &["fold", "watch", "x"],
+        &["fold", "export", "x", "y"],
+        &["fold", "import", "x", "y"],
+        &["fold", "compact", "x"],
+        &["fold", "digest", "x"],
+        &["fold", "diff", "x", "y"],
+        &["fold", "verify", "x"],
+        &["convert", "--from", "pgss", "x", "--to", "fold", "y"],
+        &["convert", "--from", "slipstream-artifact", "x", "--to", "fold", "y"],
+        &["convert", "--from", "fold", "x", "--to", "pgss", "y"],
         &["convert", "--from", "grin", "x", "--to", "append", "y", "--fixed", "4"],
         &["convert", "--from", "append", "x", "--to", "grin", "y"],
         &["bench", "disk", "x"],

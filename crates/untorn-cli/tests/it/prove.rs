@@ -22,7 +22,7 @@ fn a_quick_run_finds_nothing_and_leaves_nothing() {
     );
     assert!(told["dir_fs"].is_string());
     let stores = told["stores"].as_array().unwrap();
-    assert_eq!(stores.len(), 6);
+    assert_eq!(stores.len(), 7);
     assert!(stores.iter().any(|store| store["store"] == "journal" && store["log_per_s"].is_u64()));
     for store in stores {
         assert_eq!(store["kills"], 6, "{store}");

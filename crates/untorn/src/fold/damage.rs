@@ -18,6 +18,7 @@ use super::base::Base;
 use super::compact::{BASE, Merge, Target, keep_base};
 use super::open::{Home, LOG, log_options};
 use super::options::FoldOptions;
+use super::record::{self, Record};
 use super::replay::Replay;
 use super::stats::Salvaged;
 use super::view::State;
@@ -34,15 +35,18 @@ pub(super) fn explain(error: Error, good: &State, log: &Path, options: &FoldOpti
     let last_good = good.seq;
     let mut behind = 0_u64;
     let count = Log::salvage(log, &log_options(options, 0), |rec| {
-        behind = behind.saturating_add(u64::from(rec.seq > last_good));
+        let whole = matches!(record::read(rec.bytes, |_| ()), Ok(Record::Commit(_)));
+        behind = behind.saturating_add(u64::from(whole && rec.seq > last_good));
         Ok(())
     });
     let cursor = &good.cursor;
+    // What the log advises would cut below the base.
+    let what = error.detail().split("; ").next().unwrap_or_default();
     let why = match count {
         Ok(_) => format!(
-            "{error}; last good cursor {cursor}, {behind} intact records behind the damage; {ADVICE}"
+            "{what}; last good cursor {cursor}, {behind} intact commits behind it; nothing was changed; {ADVICE}"
         ),
-        Err(_) => format!("{error}; last good cursor {cursor}; {ADVICE}"),
+        Err(_) => format!("{what}; last good cursor {cursor}; nothing was changed; {ADVICE}"),
     };
     let damaged = Error::new(ErrorKind::Damaged, "open fold", error.path().unwrap_or(log), why);
     match error.offset() {

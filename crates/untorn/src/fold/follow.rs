@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::open::{Home, LOG, log_options};
 use super::options::FoldOptions;
@@ -31,6 +32,8 @@ struct Seen {
     view: View,
     log_dir: Arc<dyn Dir>,
     store_id: [u8; 16],
+    /// The cursor of the last commit that something in the log vouches for.
+    durable: WatchCursor,
     report: Recovery,
 }
 
@@ -54,6 +57,7 @@ pub(super) fn open(path: &Path, options: FoldOptions) -> Result<(WatchCursor, Ap
         view: seen.view,
         base_is_void: false,
     });
+    shared.forget_unsynced(seen.durable);
     Ok((cursor, AppendLogSnapshot::following(Arc::new(shared), seen.report, follow)))
 }
 
@@ -61,9 +65,9 @@ impl Follow {
     /// Takes what the owner committed since.
     pub(super) fn look(&self, shared: &Shared) -> Result<()> {
         let seen = self.see()?;
-        let cursor = seen.view.state.cursor.clone();
         *shared.view_mut() = seen.view;
-        shared.forget_unsynced(cursor);
+        shared.tail.store(seen.report.tail_bytes, Relaxed);
+        shared.forget_unsynced(seen.durable);
         shared.wake();
         Ok(())
     }
@@ -111,10 +115,14 @@ impl Follow {
         let reader =
             Log::open_read_only(&log_path, log_options(&self.options, floor.saturating_sub(1)))?;
         let mut replay = Replay::new(base, &self.options);
+        let (vouched, mut durable) = (reader.durable_seq(), replay.state().cursor.clone());
         if reader.last_seq() >= floor {
             let mut scan = reader.read(floor, Upto::Written)?;
             while let Some(rec) = scan.next()? {
                 replay.take(&rec, &log_path)?;
+                if rec.seq <= vouched && replay.state().seq == rec.seq {
+                    durable = replay.state().cursor.clone();
+                }
             }
         }
         report.commits = replay.commits;
@@ -124,6 +132,38 @@ impl Follow {
         let log_dir = log_dir.map_err(|e| Error::system("open", &log_path, e))?;
         let view =
             replay.finish(&*log_dir, settle_read_mode(self.options.read_mode, &*self.dir)?)?;
-        Ok(Seen { view, log_dir, store_id: log.store_id, report })
+        Ok(Seen { view, log_dir, store_id: log.store_id, durable, report })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fold::{KvUpdate, SnapshotStore as _, SyncPolicy, VersionToken};
+
+    /// A reader beside the owner must not call durable what he has not synced.
+    #[test]
+    fn what_the_owner_did_not_sync_is_not_called_durable() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("fold");
+        let options = FoldOptions::new().sync_policy(SyncPolicy::Manual);
+        let (_, mut owner) = options.open(&path).unwrap();
+        let mut apply = |n: u64| {
+            let update = KvUpdate::put("k", "v", VersionToken::from_u64(n));
+            owner.apply(&[update], &WatchCursor::from_u64(n)).unwrap();
+            if n == 1 {
+                owner.sync().unwrap();
+            }
+        };
+        apply(1);
+        let (_, mut reader) = FoldOptions::new().read_only(true).open(&path).unwrap();
+        let before = reader.stats().tail_bytes;
+        (2..10).for_each(&mut apply);
+        assert_eq!(reader.refresh().unwrap().as_u64(), Some(9));
+        assert!(reader.durable_cursor().as_u64() < Some(9), "{}", reader.durable_cursor());
+        assert!(reader.stats().tail_bytes > before, "a look again counts again");
+        owner.close().unwrap();
+        reader.refresh().unwrap();
+        assert_eq!(reader.durable_cursor().as_u64(), Some(9));
     }
 }

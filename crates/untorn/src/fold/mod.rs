@@ -37,6 +37,7 @@
 mod append_log;
 mod apply;
 mod base;
+mod check;
 mod compact;
 pub mod conformance;
 mod cursor;
@@ -73,6 +74,7 @@ mod view;
 mod walk;
 
 pub use append_log::AppendLogSnapshot;
+pub use check::{CheckedBase, FoldDamage, FoldReport, verify};
 pub use compact::CompactProgress;
 pub use cursor::{CursorOrder, WatchCursor};
 pub use entry::{EntryRef, KEY_MAX, KvEntry, KvUpdate, Lineage};

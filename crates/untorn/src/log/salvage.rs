@@ -48,23 +48,31 @@ impl Log {
     pub fn salvage(
         path: impl AsRef<Path>,
         options: &LogOptions,
-        mut each: impl FnMut(Rec<'_>) -> Result<()>,
+        each: impl FnMut(Rec<'_>) -> Result<()>,
     ) -> Result<SalvageReport> {
         let path = path.as_ref();
         let dir = options.fs.open_dir(path).map_err(|e| no_directory(path, e))?;
-        let numbers = list(&*dir)?;
-        if numbers.is_empty() {
+        if list(&*dir)?.is_empty() {
             return Err(super::cut::not_ours(&*dir));
         }
         let _claim = Claim::take(&*options.fs, &*dir)?;
+        Self::survey(&*dir, each)
+    }
+
+    /// As [`salvage`](Self::salvage), without a lock: what an owner does meanwhile may look like a hole.
+    pub(crate) fn survey(
+        dir: &dyn Dir,
+        mut each: impl FnMut(Rec<'_>) -> Result<()>,
+    ) -> Result<SalvageReport> {
+        let numbers = list(dir)?;
         // A lost META is no reason to lose the records.
-        let front = load(&*dir).ok().flatten().map_or(0, |meta| meta.front_segment);
+        let front = load(dir).ok().flatten().map_or(0, |meta| meta.front_segment);
         let mut report = SalvageReport::default();
         let mut next_salt = None;
         let mut next_seq = None;
         for number in numbers.into_iter().filter(|&n| n >= front) {
             let salt = next_salt.take();
-            let mut segment = match open(&*dir, number, salt)? {
+            let mut segment = match open(dir, number, salt)? {
                 Some(cursor) => Segment { cursor, next_seq, hole: None },
                 None => continue,
             };

@@ -22,6 +22,8 @@ mod chunked_rot;
 #[cfg(test)]
 mod codec;
 #[cfg(test)]
+mod fold_check;
+#[cfg(test)]
 #[cfg(feature = "blake3")]
 mod fold_artifacts;
 #[cfg(test)]

@@ -7,6 +7,7 @@ use serde::Serialize;
 use untorn::append::{OnForeign, RecoveryReport};
 use untorn::{ErrorKind, OnDamage};
 
+use super::super::recover::new_place;
 use super::damage::{Checked, Damage, check_all};
 use super::found::Store;
 use super::reading::look;
@@ -65,7 +66,7 @@ pub(in crate::cmd) fn recover(store: &Store, args: &Recover, out: &mut Out) -> R
         return Err(Failure::new(ErrorKind::Precondition, path, what));
     }
     if let Some(to) = &args.salvage {
-        return salvage(store, to, args.yes, out);
+        return salvage(store, new_place(to.as_deref())?, args.yes, out);
     }
     let do_it = args.yes && !args.dry_run;
     if args.adopt {
