@@ -141,7 +141,7 @@ impl Check<'_> {
     fn run(mut self, progress: &mut impl FnMut(u64, u64)) -> Result<FoldReport> {
         let of = self.total();
         // What a look at the log alone finds wrong is told below, with where it is.
-        let home = match Home::look(Arc::clone(self.dir)) {
+        let home = match Home::look(Arc::clone(self.dir), false) {
             Ok(home) => Some(home),
             Err(e) if e.kind() == ErrorKind::Damaged => {
                 self.note(&e, None);

@@ -22,10 +22,10 @@ mod chunked_rot;
 #[cfg(test)]
 mod codec;
 #[cfg(test)]
-mod fold_check;
-#[cfg(test)]
 #[cfg(feature = "blake3")]
 mod fold_artifacts;
+#[cfg(test)]
+mod fold_check;
 #[cfg(test)]
 mod fold_damage;
 #[cfg(test)]
