@@ -126,7 +126,7 @@ fn n12_an_export_is_one_state_while_it_is_written() {
     let fs: Arc<dyn untorn::fs::Fs> = Arc::new(sim.clone());
     std::thread::scope(|scope| {
         let export = scope.spawn(|| {
-            seen.export("/d/x".as_ref(), &ExportOptions::new().digest(true), &*fs).unwrap()
+            seen.export("/d/x".as_ref(), &ExportOptions::new().digest(true), &fs).unwrap()
         });
         for n in 300..340_u64 {
             fold.apply(&[put(&format!("k{:03}", n % 200), "later", n)], &at(n)).unwrap();
