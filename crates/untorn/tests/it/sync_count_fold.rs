@@ -134,7 +134,8 @@ fn fold_reset() {
 #[cfg(feature = "blake3")]
 fn fold_export_and_import() {
     use SyncSite::{ArtifactDir, ArtifactFile, ArtifactParent};
-    use untorn::fold::ImportOptions;
+    use untorn::OnDamage;
+    use untorn::fold::{ImportOptions, pgss};
     let (_sim, meter) = disk();
     let mut fold = open(options(&meter));
     apply(&mut fold, 1);
@@ -156,4 +157,12 @@ fn fold_export_and_import() {
     let committed = META.into_iter().chain(META).chain([(LogFrame, 1)]);
     let syncs = log().chain(META).chain(committed).chain(staged(2));
     check(&meter, syncs, 6, || imported("/data/y", "/data/j"));
+
+    let image = || pgss::read_with("/data/p", Arc::new(meter.clone()), OnDamage::Refuse).unwrap();
+    let whole = fold.snapshot();
+    let write = || pgss::write(&whole, "/data/p", Arc::new(meter.clone())).unwrap();
+    check(&meter, [(SyncSite::PublishFile, 1), (SyncSite::PublishDir, 1)], 1, write);
+    let named = [(ArtifactDir, 1), (ArtifactParent, 1)];
+    let syncs = log().chain(META).chain(BASE).chain(named);
+    check(&meter, syncs, 5, || pgss::convert(image(), "/data/q", Arc::new(meter.clone())).unwrap());
 }
