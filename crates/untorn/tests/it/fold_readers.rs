@@ -50,7 +50,9 @@ fn whole(seen: &FoldSnapshot) -> u64 {
     let batch = seen.cursor().as_u64().unwrap_or(0);
     let entries = seen.range("").unwrap();
     assert_eq!(entries.len() as u64, if batch == 0 { 0 } else { KEYS - 1 }, "of {batch}");
-    entries.iter().for_each(|entry| is_of(entry, batch));
+    for entry in &entries {
+        is_of(entry, batch);
+    }
     batch
 }
 
