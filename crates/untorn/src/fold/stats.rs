@@ -12,7 +12,7 @@ use crate::log::{Healed, LogStats};
 pub struct Recovery {
     /// Whether there was no fold, and one was made.
     pub created: bool,
-    /// Entries and tombstones of the base, and its bytes; 0 if there is none.
+    /// Entries of the base; 0 if there is none.
     pub base_entries: u64,
     /// Bytes of the base.
     pub base_bytes: u64,

@@ -255,7 +255,7 @@ fn n27_hostile_manifests() {
     }
     for size in [0, 1, 1_u64 << 60] {
         whole.refused_manifest_as(ErrorKind::Damaged, "size", |manifest| {
-            manifest["files"][0]["size"] = size.into()
+            manifest["files"][0]["size"] = size.into();
         });
     }
     whole.refused_manifest("more than there can be", |manifest| {
@@ -270,7 +270,7 @@ fn n27_hostile_manifests() {
         });
     }
     whole.refused_manifest_as(ErrorKind::Damaged, "digest", |manifest| {
-        manifest["files"][0]["blake3"] = "0".repeat(64).into()
+        manifest["files"][0]["blake3"] = "0".repeat(64).into();
     });
     whole.refused_manifest("no digest", |manifest| manifest["files"][0]["blake3"] = "".into());
     whole.refused_manifest("no files", |manifest| manifest["files"] = serde_json::json!([]));

@@ -338,12 +338,11 @@ fn salvaged(sim: &SimFs, state: &All) {
     };
     let mut gone = 0;
     for (key, (expected, _)) in &state.0 {
-        match value(&fold, key) {
-            Some(found) => assert_eq!(found, *expected, "{key}"),
-            None => {
-                assert!(in_it(key), "{key} is not in what was said to be lost");
-                gone += 1;
-            }
+        if let Some(found) = value(&fold, key) {
+            assert_eq!(found, *expected, "{key}");
+        } else {
+            assert!(in_it(key), "{key} is not in what was said to be lost");
+            gone += 1;
         }
     }
     assert!((30..80).contains(&gone), "{gone}");

@@ -31,10 +31,14 @@ mod fold_damage;
 #[cfg(test)]
 mod fold_failures;
 #[cfg(test)]
+mod fold_golden;
+#[cfg(test)]
 mod fold_kit;
 #[cfg(test)]
 #[cfg(feature = "blake3")]
 mod fold_model;
+#[cfg(test)]
+mod fold_readers;
 #[cfg(test)]
 mod fold_rot;
 #[cfg(test)]
