@@ -162,6 +162,10 @@ impl File for Overlay {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    fn unlock(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     fn try_lock(&self, _lock: Lock) -> io::Result<bool> {
         Ok(false)
     }

@@ -23,6 +23,13 @@ pub(crate) struct Claim {
     text: String,
 }
 
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // The last descriptor of the file may be that of a process which is just being started elsewhere in the program.
+        drop(self.file.unlock());
+    }
+}
+
 impl Claim {
     /// Takes the lock of `dir`, or says who holds it.
     ///

@@ -229,6 +229,13 @@ pub trait File: Debug + Send + Sync + sealed::Sealed {
     /// The system's; ENOLCK or EOPNOTSUPP where the file system has no locks.
     fn try_lock(&self, lock: Lock) -> io::Result<bool>;
 
+    /// Gives the lock up now, also where another process has this open file by inheritance: one that was just forked, and has
+    /// not begun its program yet.
+    ///
+    /// # Errors
+    /// The system's.
+    fn unlock(&self) -> io::Result<()>;
+
     /// Sets the permission bits.
     ///
     /// # Errors

@@ -252,6 +252,10 @@ impl File for OsFile {
         self.kernel.try_lock(self.fd.as_fd(), lock == Lock::Exclusive)
     }
 
+    fn unlock(&self) -> io::Result<()> {
+        self.kernel.unlock(self.fd.as_fd())
+    }
+
     fn set_mode(&self, mode: u32) -> io::Result<()> {
         self.kernel.set_mode(self.fd.as_fd(), mode)
     }

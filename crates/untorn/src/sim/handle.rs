@@ -346,6 +346,12 @@ impl Dir for SimDir {
 }
 
 impl SimFile {
+    fn release_lock(&self, core: &mut Core) {
+        if let Some(locks) = core.locks.get_mut(&self.ino) {
+            locks.retain(|(handle, _)| *handle != self.handle);
+        }
+    }
+
     fn call<R>(&self, kind: CallKind, f: impl FnOnce(&mut Core) -> io::Result<R>) -> io::Result<R> {
         self.shared.call(kind, &self.path, f)
     }
@@ -382,9 +388,7 @@ impl SimFile {
 impl Drop for SimFile {
     fn drop(&mut self) {
         let mut core = self.shared.lock();
-        if let Some(locks) = core.locks.get_mut(&self.ino) {
-            locks.retain(|(handle, _)| *handle != self.handle);
-        }
+        self.release_lock(&mut core);
         release(&mut core, self.ino);
     }
 }
@@ -589,6 +593,12 @@ impl File for SimFile {
 
     fn to_std(&self) -> io::Result<std::fs::File> {
         Err(error(Errno::OPNOTSUPP))
+    }
+
+    /// It never fails, so that it is no call that could.
+    fn unlock(&self) -> io::Result<()> {
+        self.release_lock(&mut self.shared.lock());
+        Ok(())
     }
 
     fn try_lock(&self, lock: Lock) -> io::Result<bool> {

@@ -364,6 +364,10 @@ impl File for MeterFile {
         self.inner.to_std()
     }
 
+    fn unlock(&self) -> io::Result<()> {
+        self.inner.unlock()
+    }
+
     fn try_lock(&self, lock: Lock) -> io::Result<bool> {
         self.shared.pass(CallKind::Lock, || self.inner.try_lock(lock))
     }

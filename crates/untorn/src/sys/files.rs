@@ -136,6 +136,10 @@ impl Kernel {
         }
     }
 
+    pub(crate) fn unlock(&self, file: BorrowedFd<'_>) -> io::Result<()> {
+        self.call(Call::Lock, || rustix::fs::flock(file, FlockOperation::Unlock))
+    }
+
     pub(crate) fn set_mode(&self, file: BorrowedFd<'_>, mode: u32) -> io::Result<()> {
         let mode = super::names::mode_bits(mode);
         self.call(Call::SetMode, || rustix::fs::fchmod(file, mode))

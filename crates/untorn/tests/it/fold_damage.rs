@@ -71,7 +71,7 @@ fn n02_a_flipped_bit_in_a_length() {
             let error = refused(&other, OnDamage::Refuse, SEGMENT);
             assert_eq!(error.offset(), Some(starts[3] as u64), "{error}");
             let text = error.to_string();
-            let good = format!("last good cursor {}, 8 intact records behind", at(3));
+            let good = format!("last good cursor {}, 8 intact commits behind", at(3));
             assert!(text.contains(&good), "{text}");
         }
     }
@@ -120,7 +120,7 @@ fn n03_a_flipped_bit_in_the_midst() {
     let error = refused(&sim, OnDamage::Refuse, SEGMENT);
     let text = error.to_string();
     assert!(
-        text.contains(&format!("last good cursor {}, 5 intact records behind", at(6))),
+        text.contains(&format!("last good cursor {}, 5 intact commits behind", at(6))),
         "{text}"
     );
     assert!(

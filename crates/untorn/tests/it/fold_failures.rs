@@ -19,7 +19,7 @@ use untorn::sim::{CallKind, Effect, Fault, FaultKind, Meter, SimFs};
 use untorn::{Durability, Error, ErrorKind, Outcome};
 
 use super::fold_kit::{
-    All, PATH, SEGMENT, all, at, disk, kind, new_base, open, options, put, temporaries, unlocked,
+    All, PATH, SEGMENT, all, at, disk, kind, new_base, open, options, put, temporaries,
 };
 
 /// So many puts, of values that do not fit in memory and of some that do.
@@ -319,7 +319,7 @@ fn n09_one_owner() {
     // A reader that is left holds no lock.
     assert!(!other(), "nobody has it");
     assert_eq!(reader.cursor(), at(2));
-    assert_eq!(unlocked(|| AppendLogSnapshot::load(&path)).unwrap().0, at(2));
+    assert_eq!(AppendLogSnapshot::load(&path).unwrap().0, at(2));
 }
 
 /// 21: a compaction leaves the mode as it is, and goes through no symbolic link.
@@ -350,11 +350,11 @@ fn n21_the_mode_is_kept_and_links_are_refused() {
     assert!(std::fs::symlink_metadata(&base).unwrap().is_symlink());
     let kept = all(&fold);
     drop(fold);
-    assert_ne!(kind(unlocked(|| AppendLogSnapshot::open(&path, u64::MAX))), ErrorKind::Locked);
+    assert_ne!(kind(AppendLogSnapshot::open(&path, u64::MAX)), ErrorKind::Locked);
     assert_eq!(std::fs::read(&elsewhere).unwrap(), before);
     // It is the user's to put it back.
     std::fs::rename(&elsewhere, &base).unwrap();
-    let fold = unlocked(|| AppendLogSnapshot::open(&path, u64::MAX)).unwrap().1;
+    let fold = AppendLogSnapshot::open(&path, u64::MAX).unwrap().1;
     assert_eq!(all(&fold), kept);
 }
 

@@ -10,7 +10,7 @@ use untorn::fold::{
 use untorn::fs::{Fs, OsFs};
 use untorn::sim::SimFs;
 
-use super::fold_kit::{PATH, delete, image, put, unlocked};
+use super::fold_kit::{PATH, delete, image, put};
 
 /// The files, below the fold's directory.
 const FILES: [&str; 4] =
@@ -123,7 +123,7 @@ fn the_first_version_opens() {
     check(&fold);
     fold.compact_all().unwrap();
     fold.close().unwrap();
-    check(&unlocked(|| options(Arc::clone(&fs)).open(&path)).unwrap().1);
+    check(&options(Arc::clone(&fs)).open(&path).unwrap().1);
 }
 
 /// What is written today has the same entries, wherever its bytes are.

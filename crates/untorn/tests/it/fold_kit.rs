@@ -102,16 +102,3 @@ pub(crate) fn frames(
     }
     (fold, starts)
 }
-
-/// Opens what was owned a moment ago. A process that another test starts has our files open, and with them the lock, until it is the other program.
-pub(crate) fn unlocked<T>(open: impl Fn() -> untorn::Result<T>) -> untorn::Result<T> {
-    for _ in 0..2000 {
-        match open() {
-            Err(error) if error.kind() == ErrorKind::Locked => {
-                std::thread::sleep(std::time::Duration::from_millis(1));
-            }
-            other => return other,
-        }
-    }
-    open()
-}
