@@ -2,11 +2,13 @@
 //! are read, and never a panic. Records that were forged with their checksums say what they like, but panic neither.
 #![no_main]
 
+mod kit;
+
 use std::sync::{Arc, LazyLock};
 
+use kit::{changed, forge};
 use libfuzzer_sys::fuzz_target;
 use untorn::append::{AppendOnlyFile, OpenOptions, Snapshot};
-use untorn::log::{Log, LogOptions};
 use untorn::sim::SimFs;
 use untorn::{ErrorKind, OnDamage, Result};
 
@@ -105,7 +107,7 @@ fuzz_target!(|data: &[u8]| {
     let mut rest = rest;
     let forged = flags & 128 != 0;
     if forged {
-        rest = forge(&sim, rest);
+        rest = forge(&sim, "/d/a.untorn/log", *b"APND", rest);
     }
     for _ in 0..flags >> 3 & 7 {
         let [file, low, high, len, after @ ..] = rest else { break };
@@ -140,33 +142,6 @@ fuzz_target!(|data: &[u8]| {
     }
     run.look();
 });
-
-/// A file is cut by an empty change, else overwritten or grown.
-fn changed(mut bytes: Vec<u8>, at: usize, change: &[u8]) -> Vec<u8> {
-    let at = at.min(bytes.len());
-    if change.is_empty() {
-        bytes.truncate(at);
-    } else {
-        let end = (at + change.len()).min(bytes.len());
-        bytes.splice(at..end, change.iter().copied());
-    }
-    bytes
-}
-
-/// Adds records to the log that have valid checksums; what is left of the input.
-fn forge<'a>(sim: &SimFs, input: &'a [u8]) -> &'a [u8] {
-    let [count, rest @ ..] = input else { return input };
-    let options = LogOptions::new().owner(*b"APND").segment_bytes(4096).fs(Arc::new(sim.clone()));
-    let (log, _) = Log::open("/d/a.untorn/log", options).expect("nothing was changed yet");
-    let mut rest = rest;
-    for _ in 0..count % 4 {
-        let [len, after @ ..] = rest else { break };
-        let (record, after) = after.split_at(usize::from(*len).min(after.len()));
-        log.append_synced(record).expect("there is room");
-        rest = after;
-    }
-    rest
-}
 
 /// Nothing fails on this disk: an error of it is one that we made.
 fn typed<T>(result: Result<T>) -> Option<T> {

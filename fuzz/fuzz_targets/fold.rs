@@ -2,14 +2,16 @@
 //! forged with their checksums say what they like, but panic neither, nor take more memory than they have bytes. Cursors and lines of NDJSON come back.
 #![no_main]
 
+mod kit;
+
 use std::sync::{Arc, LazyLock};
 
+use kit::{changed, forge};
 use libfuzzer_sys::fuzz_target;
 use untorn::fold::{
     AppendLogSnapshot, Compaction, FoldOptions, KvUpdate, ScanOptions, SnapshotStore, SyncScope,
     VersionToken, WatchCursor, ndjson,
 };
-use untorn::log::{Log, LogOptions};
 use untorn::sim::SimFs;
 use untorn::{ErrorKind, OnDamage, Result};
 
@@ -71,7 +73,7 @@ fuzz_target!(|data: &[u8]| {
     }
     let sim = WHOLE[usize::from(flags & 3)].kill();
     let mut forged = flags & 64 != 0;
-    let mut rest = if forged { forge(&sim, rest) } else { rest };
+    let mut rest = if forged { forge(&sim, "/d/f/log", *b"FOLD", rest) } else { rest };
     for _ in 0..flags >> 2 & 7 {
         let [file, low, high, len, after @ ..] = rest else { break };
         let path = FILES[usize::from(*file) % FILES.len()];
@@ -116,33 +118,6 @@ fn text(data: &[u8]) {
         let fold = options(&sim.kill()).open(PATH).expect("it is sound").1;
         assert_eq!((fold.cursor(), fold.range("").expect("it is sound")), (cursor, entries));
     }
-}
-
-/// A file is cut by an empty change, else overwritten or grown.
-fn changed(mut bytes: Vec<u8>, at: usize, change: &[u8]) -> Vec<u8> {
-    let at = at.min(bytes.len());
-    if change.is_empty() {
-        bytes.truncate(at);
-    } else {
-        let end = (at + change.len()).min(bytes.len());
-        bytes.splice(at..end, change.iter().copied());
-    }
-    bytes
-}
-
-/// Adds records to the log that have valid checksums; what is left of the input.
-fn forge<'a>(sim: &SimFs, input: &'a [u8]) -> &'a [u8] {
-    let [count, rest @ ..] = input else { return input };
-    let options = LogOptions::new().owner(*b"FOLD").segment_bytes(4096).fs(Arc::new(sim.clone()));
-    let (log, _) = Log::open("/d/f/log", options).expect("nothing was changed yet");
-    let mut rest = rest;
-    for _ in 0..count % 4 {
-        let [len, after @ ..] = rest else { break };
-        let (record, after) = after.split_at(usize::from(*len).min(after.len()));
-        log.append_synced(record).expect("there is room");
-        rest = after;
-    }
-    rest
 }
 
 /// Puts the checksums of the base right: of its header and footer, and of what these say is meta, index, and the first block.

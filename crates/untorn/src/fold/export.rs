@@ -5,6 +5,7 @@
 //! - E2 An import is opened, and has the cursor and the digest that its manifest names, before it gets its name.
 
 use std::ffi::OsStr;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -80,7 +81,7 @@ impl ExportOptions {
         self
     }
 
-    /// Sets who is told how far it is: bytes done, bytes in all.
+    /// Sets who is told how far the copy of the base is: bytes done, bytes in all.
     pub fn progress(mut self, progress: impl Fn(u64, u64) + Send + Sync + 'static) -> Self {
         self.progress = Some(Arc::new(progress));
         self
@@ -182,9 +183,8 @@ impl FoldSnapshot {
         let scope = options.scope.clone().map_or_else(SyncScope::all, SyncScope::prefixes);
         let mut export = Export::begin(&**fs, dest)?;
         let whole = view.base.as_ref().filter(|_| options.scope.is_none());
-        let of = whole.map_or(0, |base| base.len());
         if let Some(base) = whole {
-            export.copy(&**base.file(), base.len(), &format!("data/{BASE}"))?;
+            copy(&mut export, base, options)?;
             if view.state.seq >= base.header.floor {
                 let header = Header { floor: view.state.seq.saturating_add(1), ..base.header };
                 let tail = View { base: None, ..view.clone() };
@@ -195,9 +195,6 @@ impl FoldSnapshot {
             fs.entropy(&mut store_id).map_err(|e| Error::system("export", dest, e))?;
             let store_id = *uuid::Builder::from_random_bytes(store_id).as_uuid().as_bytes();
             put(&mut export, BASE, &Header { store_id, floor: 1 }, view, &scope)?;
-        }
-        if let Some(progress) = &options.progress {
-            progress(of, of);
         }
         let (mut entries, mut digest) = (0_u64, Digest::default());
         for prefix in scope.ranges() {
@@ -235,6 +232,23 @@ impl FoldSnapshot {
         let (cursor, of) = (self.cursor(), options.scope.clone());
         pgss::write_artifact(entries, &cursor, of, dest, Arc::clone(fs))
     }
+}
+
+/// Copies a base, and tells how far it is.
+fn copy(export: &mut Export, base: &Base, options: &ExportOptions) -> Result<()> {
+    const PIECE: u64 = 4 << 20;
+    let mut out = export.file(&format!("data/{BASE}"))?;
+    let mut at = 0;
+    while at < base.len() {
+        let len = PIECE.min(base.len().saturating_sub(at));
+        let bytes = base.bytes(at, u32::try_from(len).unwrap_or(u32::MAX))?;
+        out.write_all(&bytes).map_err(|e| Error::stream("export", e))?;
+        at = at.saturating_add(len);
+        if let Some(progress) = &options.progress {
+            progress(at, base.len());
+        }
+    }
+    out.finish()
 }
 
 /// Writes what a view has as a file of the artifact, tombstones included: an update that comes late is older for the copy, too.

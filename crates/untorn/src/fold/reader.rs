@@ -174,3 +174,26 @@ impl FoldReader {
         self.0.hub.subscribe(prefix, depth)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::super::AppendLogSnapshot;
+    use super::*;
+
+    #[test]
+    fn nobody_waits_for_a_fold_that_was_closed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_, fold) = AppendLogSnapshot::open(&dir.path().join("fold"), u64::MAX).unwrap();
+        let reader = fold.reader();
+        let (tell, told) = channel();
+        let waiter = std::thread::Builder::new().spawn(move || {
+            let come = reader.wait_for(&WatchCursor::from_u64(9), Duration::from_secs(3600));
+            tell.send(come.unwrap()).unwrap();
+        });
+        fold.close().unwrap();
+        assert!(!told.recv_timeout(Duration::from_secs(60)).expect("it waits on"));
+        waiter.unwrap().join().unwrap();
+    }
+}

@@ -195,8 +195,9 @@ impl Shared {
             if ready()? {
                 return Ok(true);
             }
+            let closed = !self.options.read_only && self.log().is_none();
             let left = deadline.saturating_sub(clock());
-            if left.is_zero() {
+            if left.is_zero() || closed {
                 return Ok(false);
             }
             let commits = self.commits.lock().unwrap_or_else(PoisonError::into_inner);

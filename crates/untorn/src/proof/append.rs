@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::shape::{Entry, Promises, candidates};
-use super::{Part, Task};
+use super::{Part, Task, nested};
 use crate::append::{
     AppendGroup, AppendOnlyFile, Commit, FileSpec, GroupOptions, GroupSnapshot, OpenOptions,
     Snapshot,
@@ -591,21 +591,6 @@ fn explorer(
         .op("close and open", |run, world| world.close(run))
         .op("drop and open", |run, world| world.reopen(run))
         .op("hold a snapshot, or drop it", |run, world| world.hold(run))
-}
-
-/// All sequences, with crashes within the recovery from others.
-fn nested(
-    explorer: Explorer<Ledger, World>,
-    len: usize,
-    states: u64,
-) -> Result<Report, Box<Violation>> {
-    explorer
-        .sequences(len)
-        .states_per_point(16, 4)
-        .nested(1)
-        .nested_budget(states / 4)
-        .try_explore()
-        .map_err(Box::new)
 }
 
 fn sequences(task: Task<'_>) -> Result<Report, Box<Violation>> {

@@ -270,6 +270,24 @@ impl Task<'_> {
     }
 }
 
+/// All sequences of so many operations, with crashes within the recovery from others.
+fn nested<S: Clone + 'static, W>(
+    explorer: Explorer<shape::Entry<S>, W>,
+    len: usize,
+    states: u64,
+) -> Result<Report, Box<Violation>>
+where
+    shape::Entry<S>: std::fmt::Debug,
+{
+    explorer
+        .sequences(len)
+        .states_per_point(16, 4)
+        .nested(1)
+        .nested_budget(states / 4)
+        .try_explore()
+        .map_err(Box::new)
+}
+
 impl Outcome {
     fn add(&mut self, what: &str, report: &Report) {
         self.crash_states += report.distinct_states;

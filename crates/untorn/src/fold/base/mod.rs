@@ -99,11 +99,6 @@ impl Base {
         self.file.path()
     }
 
-    #[cfg(feature = "blake3")]
-    pub(super) const fn file(&self) -> &Arc<dyn File> {
-        &self.file
-    }
-
     /// Bytes of the file.
     pub(super) const fn len(&self) -> u64 {
         self.len
@@ -176,7 +171,7 @@ impl Base {
     }
 
     /// Bytes within the file, as they are.
-    fn bytes(&self, offset: u64, len: u32) -> Result<Cow<'_, [u8]>> {
+    pub(super) fn bytes(&self, offset: u64, len: u32) -> Result<Cow<'_, [u8]>> {
         let [Ok(start), Ok(len)] = [usize::try_from(offset), usize::try_from(len)] else {
             return Err(self.damaged(offset, "it is too long for this machine"));
         };
