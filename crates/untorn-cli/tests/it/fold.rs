@@ -270,7 +270,8 @@ fn a_damaged_log_is_told_cut_or_salvaged() {
     assert!(told.contains("kept up to cursor 1000") && told.contains("edge/log/quarantine"));
     assert!(check(dir, &["fold", "get", "edge", "svc-001"], 0).starts_with("value-501-"));
     // What is behind it as well, at the same cursor, and the rest comes again.
-    check(dir, &["recover", "other", "--salvage", "--yes"], 5);
+    check(dir, &["fold", "salvage", "other"], 4);
+    check(dir, &["fold", "salvage", "other", "--yes"], 5);
     assert!(check(dir, &["fold", "get", "other", "svc-001"], 0).starts_with("value-2501-"));
     for fold in ["edge", "other"] {
         assert_eq!(check(dir, &["fold", "cursor", fold], 0), "1000\n");

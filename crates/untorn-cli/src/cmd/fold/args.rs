@@ -121,6 +121,25 @@ Exit codes: 0 sound; 3 there is nothing; 4 damage, with file and offset, the las
 intact behind; 10 not a fold, or of a newer version."
     )]
     Verify(FoldDir),
+    /// Keep of a damaged fold all that is provably good, as `untorn recover --salvage` does
+    #[command(after_long_help = "\
+The original is copied to the fold's quarantine first. Behind damage in the log every commit is kept that
+verifies, and the cursor is the last one before it; of a damaged base the keys that cannot be read are named,
+and the cursor is none: have the source listed again.
+
+Examples:
+  untorn fold salvage edge           # says what would be kept
+  untorn fold salvage edge --yes
+
+Exit codes: 0 there is nothing to do; 3 there is nothing; 4 damage, and --yes was not given; 5 done, with a loss;
+10 not a fold; 11 another process has it open.")]
+    Salvage {
+        /// The fold's directory
+        dir: PathBuf,
+        /// Do it, not only say it
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 #[derive(Debug, Args)]

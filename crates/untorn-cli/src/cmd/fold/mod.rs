@@ -6,6 +6,7 @@ use serde::Serialize;
 use untorn::ErrorKind;
 use untorn::fold::{AppendLogSnapshot, FoldOptions, WatchCursor};
 
+use crate::args::Recover;
 use crate::exit::{Failure, Result};
 use crate::out::{Out, hex};
 
@@ -50,6 +51,20 @@ pub(crate) fn run(command: FoldCommand, out: &mut Out) -> Result<u8> {
         FoldCommand::Verify(args) => {
             found::must_be_one(&args.dir)?;
             verify(&args.dir, out)
+        }
+        FoldCommand::Salvage { dir, yes } => {
+            found::must_be_one(&dir)?;
+            let (salvage, accept_loss) = (Some(None), None);
+            let what = Recover {
+                path: dir,
+                truncate: false,
+                salvage,
+                adopt: false,
+                yes,
+                dry_run: false,
+                accept_loss,
+            };
+            recover(&what, out)
         }
     }
 }
