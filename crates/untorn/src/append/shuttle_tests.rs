@@ -120,6 +120,10 @@ impl File for Stepping {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    fn unlock(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     fn try_lock(&self, _lock: Lock) -> io::Result<bool> {
         Err(io::ErrorKind::Unsupported.into())
     }

@@ -442,6 +442,7 @@ const CASES: &[Case] = &[
         value(b, "a", Some("newer"))?;
         keys(b, "", &["a", "b", "c"])
     }),
+    #[cfg(feature = "blake3")]
     ("an export lands whole, and never over anything", export),
 ];
 
@@ -457,11 +458,6 @@ fn export(b: &mut dyn Bench) -> Outcomes {
     let again = b.export(&dest).map(drop).map_err(|error| error.kind());
     same(&again, &Err(ErrorKind::AlreadyExists))?;
     b.apply(&[put("a", "3", 3)], &at(3)).map_err(said)
-}
-
-#[cfg(not(feature = "blake3"))]
-fn export(_: &mut dyn Bench) -> Outcomes {
-    Ok(())
 }
 
 #[cfg(test)]
