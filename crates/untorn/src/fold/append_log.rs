@@ -11,15 +11,14 @@ use super::follow::Follow;
 use super::options::{Compaction, DEFAULT_COMPACT_THRESHOLD, FoldOptions};
 use super::reader::FoldReader;
 use super::record::{Commit, reset};
-use super::relist::{SyncScope, SyncToken, is_newer};
+use super::relist::{Sweep, SyncScope, SyncToken};
 use super::scan::{Bounds, entry, for_each};
 use super::shared::Shared;
 use super::snapshot::FoldSnapshot;
 use super::stats::{FoldStats, Recovery};
 use super::view::State;
 use super::{
-    CursorOrder, KvEntry, KvUpdate, Lineage, LoadOptions, SnapshotStore, SweepReport, VersionToken,
-    WatchCursor,
+    CursorOrder, KvEntry, KvUpdate, Lineage, LoadOptions, SnapshotStore, SweepReport, WatchCursor,
 };
 use crate::commit::Claim;
 use crate::{Error, ErrorKind, Outcome, Result};
@@ -334,34 +333,6 @@ impl AppendLogSnapshot {
             }
         }
     }
-
-    /// What a sweep deletes: what the listing covers and did not have.
-    fn unlisted(
-        &self,
-        token: &SyncToken,
-        cursor: &WatchCursor,
-    ) -> Result<(Vec<KvUpdate>, SweepReport)> {
-        let view = self.shared.view().clone();
-        let mut report = SweepReport { listed: token.listed(), ..SweepReport::default() };
-        let mut deletes = Vec::new();
-        let version = VersionToken::of(cursor.position());
-        for prefix in token.scope().ranges() {
-            for_each(&view, &Bounds::prefix(&prefix), |held| {
-                let key = super::scan::text(held.key)?;
-                if token.has(key) {
-                    return Ok(true);
-                }
-                if is_newer(token, self.cursor_order(), held.version, cursor) {
-                    report.newer = report.newer.saturating_add(1);
-                } else {
-                    report.swept = report.swept.saturating_add(1);
-                    deletes.push(KvUpdate::delete(key, version.clone()));
-                }
-                Ok(true)
-            })?;
-        }
-        Ok((deletes, report))
-    }
 }
 
 impl Drop for AppendLogSnapshot {
@@ -471,7 +442,16 @@ impl SnapshotStore for AppendLogSnapshot {
     }
 
     fn finish_sync(&mut self, token: SyncToken, cursor: &WatchCursor) -> Result<SweepReport> {
-        let (deletes, report) = self.unlisted(&token, cursor)?;
+        let mut sweep = Sweep::new(&token, self.cursor_order(), cursor);
+        let view = self.shared.view().clone();
+        for prefix in token.scope().ranges() {
+            // Keys and versions alone: no value is read.
+            for_each(&view, &Bounds::prefix(&prefix), |held| {
+                sweep.see(super::scan::text(held.key)?, held.version);
+                Ok(true)
+            })?;
+        }
+        let Sweep { deletes, report, .. } = sweep;
         let mut terms = self.terms(cursor);
         terms.as_given = true;
         if let Some(lineage) = &token.scope().new_lineage {

@@ -31,7 +31,7 @@
 //! the fold to be read only, without a lock.
 //!
 //! # Limits
-//! Keys up to 65,535 bytes of UTF-8, values up to 64 MiB, by option to 1 GiB. In memory is what was written since the base, without values of more than 64 bytes, and about 40 bytes for each 4 KiB of the base. That no foreign program
+//! Keys up to 65,535 bytes of UTF-8, values up to 64 MiB, by option to 1 GiB. In memory is what was written since the base, without values of more than 64 bytes, and about 30 bytes and the beginning of a key for each 4 KiB of the base. That no foreign program
 //! shortens or changes a file of the fold while it is read through a map is the user's duty; `ReadMode::Pread` needs none. A deleted key is remembered through one compaction: an older update that comes later than that brings it back.
 
 mod append_log;

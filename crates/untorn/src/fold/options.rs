@@ -122,7 +122,7 @@ impl FoldOptions {
         }
     }
 
-    /// Sets who is told how far an open, an import or an export is: bytes done, bytes in all.
+    /// Sets who is told how far an import is, in bytes done and bytes in all, or an open, in the number of the record that was read and 0.
     pub fn progress(mut self, progress: impl Fn(u64, u64) + Send + Sync + 'static) -> Self {
         self.progress = Some(Arc::new(progress));
         self

@@ -169,41 +169,58 @@ pub(super) fn newer_than_held<S: SnapshotStore>(
     Ok(wanted)
 }
 
-/// The deletions that bring a store to what was listed, as of `cursor`.
+/// A sweep under way: what the scope has is shown to it, key by key.
+#[derive(Debug)]
+pub(super) struct Sweep<'a> {
+    token: &'a SyncToken,
+    order: CursorOrder,
+    listed_at: &'a WatchCursor,
+    /// What brings the store to what was listed.
+    pub(super) deletes: Vec<KvUpdate>,
+    pub(super) report: SweepReport,
+}
+
+impl<'a> Sweep<'a> {
+    pub(super) fn new(
+        token: &'a SyncToken,
+        order: CursorOrder,
+        listed_at: &'a WatchCursor,
+    ) -> Self {
+        let report = SweepReport { listed: token.listed(), ..SweepReport::default() };
+        Self { token, order, listed_at, deletes: Vec::new(), report }
+    }
+
+    /// Deletes the key, unless it was listed, or written after the listing; versions of an older lineage say nothing.
+    pub(super) fn see(&mut self, key: &str, version: &[u8]) {
+        if self.token.has(key) {
+            return;
+        }
+        let same_lineage = self.token.scope.new_lineage.is_none();
+        let listed_at = self.listed_at.position();
+        if same_lineage && self.order.newer(version, listed_at) == Some(true) {
+            self.report.newer = self.report.newer.saturating_add(1);
+            return;
+        }
+        self.report.swept = self.report.swept.saturating_add(1);
+        self.deletes.push(KvUpdate::delete(key, VersionToken::of(listed_at)));
+    }
+}
+
+/// The deletions that bring any store to what was listed, as of `cursor`.
 pub(super) fn sweep<S: SnapshotStore>(
     store: &S,
     token: &SyncToken,
     cursor: &WatchCursor,
     order: CursorOrder,
 ) -> Result<(Vec<KvUpdate>, SweepReport)> {
-    let mut report = SweepReport { listed: token.listed(), ..SweepReport::default() };
-    let mut deletes = Vec::new();
-    let version = VersionToken::of(cursor.position());
+    let mut sweep = Sweep::new(token, order, cursor);
     for prefix in token.scope.ranges() {
         store.for_each_in_range(&prefix, |entry| {
-            if token.has(&entry.key) {
-                return Ok(());
-            }
-            if is_newer(token, order, entry.version.as_bytes(), cursor) {
-                report.newer = report.newer.saturating_add(1);
-                return Ok(());
-            }
-            report.swept = report.swept.saturating_add(1);
-            deletes.push(KvUpdate::Delete { key: entry.key, version: version.clone() });
+            sweep.see(&entry.key, entry.version.as_bytes());
             Ok(())
         })?;
     }
-    Ok((deletes, report))
-}
-
-/// Whether an entry that was not listed was written after the listing; versions of an older lineage say nothing.
-pub(super) fn is_newer(
-    token: &SyncToken,
-    order: CursorOrder,
-    version: &[u8],
-    listed_at: &WatchCursor,
-) -> bool {
-    token.scope.new_lineage.is_none() && order.newer(version, listed_at.position()) == Some(true)
+    Ok((sweep.deletes, sweep.report))
 }
 
 #[cfg(test)]
