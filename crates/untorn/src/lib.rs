@@ -19,6 +19,7 @@ pub mod fold;
 pub mod fs;
 pub mod journal;
 pub mod log;
+pub mod pool;
 #[cfg(feature = "sim")]
 pub mod proof;
 #[cfg(feature = "sim")]

@@ -1,0 +1,11 @@
+//! More objects than memory holds: spilled, loaded again, persisted as sets that change as one.
+
+mod backend;
+mod batch;
+mod compress;
+mod sets;
+
+pub use backend::{BackingStoreT, BlobStore, Compacted, Known, Strategy, Usage};
+pub use batch::{Batch, Meta, Object, codec_id};
+pub use compress::Compression;
+pub use sets::{CheckpointId, ObjectInfo, Set, SetInfo, SetPath};
