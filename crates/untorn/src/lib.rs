@@ -25,6 +25,7 @@ pub mod proof;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod snapshot;
+mod sync;
 mod sys;
 
 pub use commit::{

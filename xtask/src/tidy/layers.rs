@@ -4,8 +4,9 @@ use super::{Finding, Source};
 
 /// A folder (or file) of `crates/untorn/src`, and the ones that it may use. Lower knows nothing of higher; no store
 /// knows another, but that the journal takes snapshots.
-const LAYERS: [(&str, &[&str]); 14] = [
+const LAYERS: [(&str, &[&str]); 15] = [
     ("error", &[]),
+    ("sync", &[]),
     ("sys", &[]),
     ("fs", &["sys"]),
     ("codec", &[]),
@@ -24,8 +25,8 @@ const LAYERS: [(&str, &[&str]); 14] = [
 const STORE: &[&str] = &["fs", "codec", "commit", "log", "artifact"];
 
 /// What the root of the crate defines for all.
-const ROOT: [&str; 7] =
-    ["error", "Error", "ErrorKind", "Outcome", "Result", "Durability", "OnDamage"];
+const ROOT: [&str; 8] =
+    ["error", "Error", "ErrorKind", "Outcome", "Result", "Durability", "OnDamage", "sync"];
 
 /// Above all the others.
 const TOP: [&str; 3] = ["lib", "aio", "proof"];

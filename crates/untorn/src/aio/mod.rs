@@ -18,6 +18,7 @@ pub mod chunked;
 pub mod fold;
 mod journal;
 mod lent;
+pub mod pool;
 pub mod snapshot;
 
 pub use journal::Journal;

@@ -73,7 +73,6 @@ mod sizes;
 mod snapshot;
 mod stats;
 mod store;
-mod sync;
 mod tail;
 
 pub use builder::OpenOptions;

@@ -18,8 +18,8 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::range::Range;
-use super::sync::{ArcCell, Condvar, Mutex, MutexGuard, PoisonError, lock};
 use crate::commit::Claim;
+use crate::sync::{ArcCell, Condvar, Mutex, MutexGuard, PoisonError, lock};
 
 /// Rewinds that are remembered of a member; older ones are told as deeper than they were.
 const REWINDS_MAX: usize = 1024;

@@ -32,9 +32,9 @@ use rustix::io::Errno;
 
 use super::Verify;
 use super::blocks::{BLOCK, SUM, Seed, block_of, start_of, sum_at};
-use super::sync::Ordering::{AcqRel, Acquire, SeqCst};
-use super::sync::{AtomicU64, RwLock, read, write};
 use crate::fs::{Ahead, File, ReadMode, page_size};
+use crate::sync::Ordering::{AcqRel, Acquire, SeqCst};
+use crate::sync::{AtomicU64, RwLock, read, write};
 use crate::{Error, ErrorKind, Result};
 
 /// Addresses for a column that is still small. A scheduler of tests goes through all words of bits, and one is enough for it.
@@ -98,7 +98,7 @@ impl Range {
         let wanted = blocks_up(usual.max(through.reserve));
         let mapped = |capacity| {
             if through.mode == ReadMode::Pread {
-                return Ok(None);
+                return Ok::<_, Error>(None);
             }
             Ok(map(&through, capacity)?.map(|map| (map, capacity)))
         };

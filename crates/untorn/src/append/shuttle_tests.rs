@@ -27,13 +27,13 @@ use super::blocks::{Seed, block_of, start_of, sum_at};
 use super::publish::{Published, Shared, View};
 use super::range::{Range, Through};
 use super::reader::{Reader, Source};
-use super::sync::{AtomicU64, Ordering};
 use super::{TailEvent, Verify};
 use crate::ErrorKind;
 use crate::codec::Raw;
 use crate::fs::sealed::Sealed;
 use crate::fs::{Ahead, File, Fs, How, Lock, Map, ReadMode, Stat, SyncSite, SyncWhat};
 use crate::sim::SimFs;
+use crate::sync::{AtomicU64, Ordering};
 
 /// Four are a block.
 const SIZE: u64 = 4096;

@@ -1,4 +1,4 @@
-//! The locks and atomics of the read side, in one place, so that a scheduler of tests can take theirs: with `--cfg shuttle` the tests
+//! The locks and atomics of what threads share, in one place, so that a scheduler of tests can take theirs: with `--cfg shuttle` the tests
 //! are built with those of `shuttle`. Counts stay those of `std`; nothing waits for them.
 
 use std::sync::Arc;
@@ -8,59 +8,59 @@ use shuttle::sync as own;
 #[cfg(not(all(test, shuttle)))]
 use std::sync as own;
 
-pub(super) use own::atomic::{AtomicU64, Ordering};
-pub(super) use own::{
+pub(crate) use own::atomic::{AtomicU64, Ordering};
+pub(crate) use own::{
     Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
 };
 
 /// The lock; what it guards is whole also after a panic of another holder.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The same of a lock for reading.
-pub(super) fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+pub(crate) fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
     lock.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The same of a lock for writing.
-pub(super) fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+pub(crate) fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
     lock.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(all(test, shuttle))]
-pub(super) use scheduled::ArcCell;
+pub(crate) use scheduled::ArcCell;
 #[cfg(not(all(test, shuttle)))]
-pub(super) use swapped::ArcCell;
+pub(crate) use swapped::ArcCell;
 
 #[cfg(not(all(test, shuttle)))]
 mod swapped {
     use super::Arc;
 
     /// A shared value that is replaced as a whole, or taken out.
-    pub(in super::super) struct ArcCell<T>(arc_swap::ArcSwapOption<T>);
+    pub(crate) struct ArcCell<T>(arc_swap::ArcSwapOption<T>);
 
     impl<T> ArcCell<T> {
-        pub(in super::super) fn new(value: Option<Arc<T>>) -> Self {
+        pub(crate) fn new(value: Option<Arc<T>>) -> Self {
             Self(arc_swap::ArcSwapOption::new(value))
         }
 
         /// A look at it, without a count that other threads write to.
         #[inline]
-        pub(in super::super) fn load(&self) -> arc_swap::Guard<Option<Arc<T>>> {
+        pub(crate) fn load(&self) -> arc_swap::Guard<Option<Arc<T>>> {
             self.0.load()
         }
 
-        pub(in super::super) fn load_full(&self) -> Option<Arc<T>> {
+        pub(crate) fn load_full(&self) -> Option<Arc<T>> {
             self.0.load_full()
         }
 
-        pub(in super::super) fn store(&self, value: Option<Arc<T>>) {
+        pub(crate) fn store(&self, value: Option<Arc<T>>) {
             self.0.store(value);
         }
 
         /// Takes it out. Who looks at it is counted when this returns.
-        pub(in super::super) fn take(&self) -> Option<Arc<T>> {
+        pub(crate) fn take(&self) -> Option<Arc<T>> {
             self.0.swap(None)
         }
     }
@@ -71,27 +71,27 @@ mod swapped {
 mod scheduled {
     use super::{Arc, Mutex, lock};
 
-    pub(in super::super) struct ArcCell<T>(Mutex<Option<Arc<T>>>);
+    pub(crate) struct ArcCell<T>(Mutex<Option<Arc<T>>>);
 
     impl<T> ArcCell<T> {
-        pub(in super::super) fn new(value: Option<Arc<T>>) -> Self {
+        pub(crate) fn new(value: Option<Arc<T>>) -> Self {
             Self(Mutex::new(value))
         }
 
-        pub(in super::super) fn load(&self) -> Option<Arc<T>> {
+        pub(crate) fn load(&self) -> Option<Arc<T>> {
             self.load_full()
         }
 
-        pub(in super::super) fn load_full(&self) -> Option<Arc<T>> {
+        pub(crate) fn load_full(&self) -> Option<Arc<T>> {
             lock(&self.0).clone()
         }
 
-        pub(in super::super) fn store(&self, value: Option<Arc<T>>) {
+        pub(crate) fn store(&self, value: Option<Arc<T>>) {
             let old = std::mem::replace(&mut *lock(&self.0), value);
             drop(old);
         }
 
-        pub(in super::super) fn take(&self) -> Option<Arc<T>> {
+        pub(crate) fn take(&self) -> Option<Arc<T>> {
             lock(&self.0).take()
         }
     }
