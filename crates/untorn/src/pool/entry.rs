@@ -72,6 +72,17 @@ pub(crate) enum GaveUp<T: Send + Sync + 'static> {
     Aside,
 }
 
+/// How a spill ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Spilled {
+    /// There is a copy; the value is to go, or to stay until its room is needed.
+    Written { evict: bool },
+    /// The value has no form in bytes.
+    Unfit,
+    /// It could not be written.
+    Failed,
+}
+
 /// A value on its way to the disk, with the job that the entry has for it.
 pub(crate) struct Claimed<T: Send + Sync + 'static> {
     pub(crate) entry: Arc<Entry<T>>,
@@ -318,26 +329,24 @@ impl<T: Send + Sync + 'static> Entry<T> {
     }
 
     /// Ends a spill. Returns what it gave up: nothing if it is to stay, was used meanwhile, or could not be written.
-    pub(crate) fn end_spill(
-        self: &Arc<Self>,
-        from: Place,
-        stored: bool,
-        evict: bool,
-    ) -> Option<(Arc<T>, u64)> {
+    pub(crate) fn end_spill(self: &Arc<Self>, from: Place, how: Spilled) -> Option<(Arc<T>, u64)> {
         let mut slot = self.slot();
         slot.job = None;
-        slot.stored |= stored;
+        slot.stored |= matches!(how, Spilled::Written { .. });
         let weight = slot.weight;
-        if stored && evict && slot.pins == 0 && !slot.used {
+        if how == (Spilled::Written { evict: true }) && slot.pins == 0 && !slot.used {
             return self.take_value(slot, from).map(|value| (value, weight));
         }
         if slot.pins > 0 {
             slot.place = Place::Aside;
             return None;
         }
-        slot.place = from;
+        // What cannot be written must not stand before what can.
+        let (place, end) =
+            if how == Spilled::Unfit { (Place::Main, End::Back) } else { (from, End::Front) };
+        slot.place = place;
         drop(slot);
-        self.pool.queues().push(self, weight, from, End::Front);
+        self.pool.queues().push(self, weight, place, end);
         None
     }
 

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use super::backend::BlobStore;
+use super::backend::{BlobStore, Strategy};
 use super::budget::{MemoryBudget, Unit};
 use super::compress::{self, Compression};
 use super::pool::{Helper, Inner, Pool, WriteOn};
 use super::queues::Queues;
 use super::stats::Counters;
 use super::store::{BackingStore, Core};
-use super::tier::{Blobs, Tier};
+use super::tier::{Blobs, Strategic, Tier};
 use crate::Result;
 use crate::codec::Codec;
 use crate::sync::Mutex;
@@ -123,7 +123,14 @@ impl<T: Send + Sync + 'static> PoolOptions<T> {
         Ok(self.finish(Arc::new(blobs), Arc::clone(&store.core)))
     }
 
-    pub(super) fn finish(self, tier: Arc<dyn Tier<T>>, core: Arc<Core>) -> Pool<T> {
+    /// As [`build`](Self::build), on a backend that stores values its own way. It knows no bytes: a value weighs one where the
+    /// budget counts bytes and nothing else is said.
+    pub fn build_strategy<B: Strategy<T>>(self, store: &Arc<BackingStore<B>>) -> Pool<T> {
+        let tier = Arc::new(Strategic(Arc::clone(store.backing())));
+        self.finish(tier, Arc::clone(&store.core))
+    }
+
+    fn finish(self, tier: Arc<dyn Tier<T>>, core: Arc<Core>) -> Pool<T> {
         let ahead = match self.budget.unit() {
             Unit::Items => 0,
             Unit::Bytes => self.budget.limit().checked_div(AHEAD_PART).unwrap_or(0).min(AHEAD_MAX),

@@ -19,7 +19,7 @@ use super::rejected::Rejected;
 use super::sets::SetPath;
 use super::stats::{Counters, PoolStats};
 use super::store::{BackingStore, Core};
-use super::tier::{Strategic, Tier, guarded};
+use super::tier::{Tier, guarded};
 use super::tracked::TrackedPath;
 use crate::sync::{Mutex, MutexGuard, lock};
 use crate::{Error, ErrorKind, Result};
@@ -81,8 +81,7 @@ impl<T: Send + Sync + 'static> Pool<T> {
     /// A pool that holds at most `mem_size` values in memory, and spills the others as the backend does.
     #[expect(clippy::needless_pass_by_value, reason = "as existing programs call it")]
     pub fn new<B: Strategy<T>>(store: Arc<BackingStore<B>>, mem_size: usize) -> Self {
-        let options = PoolOptions::new().budget(MemoryBudget::items(mem_size));
-        options.finish(Arc::new(Strategic(Arc::clone(store.backing()))), Arc::clone(&store.core))
+        PoolOptions::new().budget(MemoryBudget::items(mem_size)).build_strategy(&store)
     }
 
     /// The options; [`PoolOptions::build`] makes a pool with a budget in bytes.

@@ -5,24 +5,43 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Duration;
 
 use super::budget::Reclaimed;
-use super::entry::{Claimed, Entry, GaveUp};
+use super::entry::{Claimed, Entry, GaveUp, Spilled};
 use super::job::Job;
 use super::pool::{Inner, Pool};
 use super::queues::End;
 use super::tier::Item;
 use crate::sync::lock;
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// What one write takes, about.
 const BATCH: u64 = 1 << 20;
 /// Of a small budget not more than one part in so many is written at once.
 const PART: u64 = 32;
+/// So many writes of values that have no form in bytes are passed over.
+const TRIES: u32 = 8;
 const BACKOFF_MIN: Duration = Duration::from_millis(10);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
+/// Whether it is the value's own fault that it was not written: others may be.
+fn own_fault(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Codec | ErrorKind::TooLarge)
+}
+
 impl<T: Send + Sync + 'static> Inner<T> {
-    /// Gives up about `want`, and writes what that takes. Each value is looked at a few times at most.
+    /// Gives up about `want`, and writes what that takes. Values that cannot be encoded stand behind the others; some are passed over.
     pub(crate) fn reclaim_some(&self, want: u64) -> Reclaimed {
+        let mut tries = 0_u32;
+        loop {
+            tries = tries.saturating_add(1);
+            match self.reclaim_once(want) {
+                Reclaimed::Failed(error) if own_fault(&error) && tries < TRIES => {}
+                reclaimed => return reclaimed,
+            }
+        }
+    }
+
+    /// Each value is looked at a few times at most.
+    fn reclaim_once(&self, want: u64) -> Reclaimed {
         let job = Job::running(false);
         let batch = BATCH.min(self.budget.limit().checked_div(PART).unwrap_or(0));
         let (mut freed, mut leaving) = (0_u64, 0_u64);
@@ -83,8 +102,12 @@ impl<T: Send + Sync + 'static> Inner<T> {
         let (mut freed, mut first) = (0_u64, None);
         // From the last on, so that those that stay stand before the queue as they did.
         for ((claim, result), evict) in claimed.iter().zip(results).zip(evict).rev() {
-            if let Some((value, weight)) = claim.entry.end_spill(claim.place, result.is_ok(), evict)
-            {
+            let end = match &result {
+                Ok(()) => Spilled::Written { evict },
+                Err(error) if own_fault(error) => Spilled::Unfit,
+                Err(_) => Spilled::Failed,
+            };
+            if let Some((value, weight)) = claim.entry.end_spill(claim.place, end) {
                 self.gone(value, weight);
                 freed = freed.saturating_add(weight);
             }

@@ -285,8 +285,8 @@ impl Core {
         let Failures { first, count } = std::mem::take(&mut *lock(&self.failures));
         let Some((key, error)) = first else { return Ok(()) };
         let of = key.map_or_else(String::new, |key| format!(" of object {key}"));
-        let what = format!("{count} background jobs failed; the first{of}: {}", error.detail());
-        Err(error.because(what))
+        let what = format!("{count} jobs failed; the first{of}: {error}");
+        Err(Error::of_caller(error.kind(), "finish", what).with_outcome(error.outcome()))
     }
 }
 

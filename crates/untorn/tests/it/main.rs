@@ -50,6 +50,10 @@ mod log;
 #[cfg(test)]
 mod log_failures;
 #[cfg(test)]
+mod pool_kit;
+#[cfg(test)]
+mod pool_memory;
+#[cfg(test)]
 mod proof;
 #[cfg(test)]
 mod resource;
