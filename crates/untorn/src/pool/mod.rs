@@ -3,6 +3,8 @@
 mod backend;
 mod batch;
 mod compress;
+mod frame;
+mod segment;
 mod sets;
 
 pub use backend::{BackingStoreT, BlobStore, Compacted, Known, Strategy, Usage};
