@@ -42,9 +42,9 @@ impl Kernel {
         offset: u64,
     ) -> io::Result<Option<usize>> {
         let wanted = buf.len();
-        let read = self.pass(Call::Read, wanted.min(TRANSFER_BYTES_MAX)).and_then(|len| {
-            Ok(read_nowait(file, buf.get_mut(..len).unwrap_or_default(), offset)?)
-        });
+        let read = self
+            .pass(Call::Read, wanted.min(TRANSFER_BYTES_MAX))
+            .and_then(|len| Ok(read_nowait(file, buf.get_mut(..len).unwrap_or_default(), offset)?));
         match read {
             Ok(got) if got == wanted => Ok(Some(got)),
             // Short where the file ends, and where the rest would have to be waited for.
