@@ -3,11 +3,15 @@
 mod backend;
 mod batch;
 mod compress;
+#[cfg(feature = "sim")]
+pub mod conformance;
 mod frame;
+mod mem;
 mod segment;
 mod sets;
 
 pub use backend::{BackingStoreT, BlobStore, Compacted, Known, Strategy, Usage};
 pub use batch::{Batch, Meta, Object, codec_id};
 pub use compress::Compression;
+pub use mem::{MemPath, MemStore};
 pub use sets::{CheckpointId, ObjectInfo, Set, SetInfo, SetPath};
