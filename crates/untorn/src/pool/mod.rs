@@ -9,9 +9,11 @@ mod frame;
 mod mem;
 mod segment;
 mod sets;
+mod spill;
 
 pub use backend::{BackingStoreT, BlobStore, Compacted, Known, Strategy, Usage};
 pub use batch::{Batch, Meta, Object, codec_id};
 pub use compress::Compression;
 pub use mem::{MemPath, MemStore};
+pub use spill::SpillReport;
 pub use sets::{CheckpointId, ObjectInfo, Set, SetInfo, SetPath};
