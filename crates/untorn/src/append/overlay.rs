@@ -118,6 +118,10 @@ impl File for Overlay {
         Ok(done)
     }
 
+    fn read_nowait(&self, _buf: &mut [u8], _offset: u64) -> io::Result<Option<usize>> {
+        Ok(None)
+    }
+
     fn stat(&self) -> io::Result<Stat> {
         let mut stat = self.file.stat()?;
         if let Some((start, bytes)) = self.pieces.0.last() {

@@ -1,16 +1,20 @@
 //! Bytes and values, without any I/O: codecs for the values of a program, and what the formats on disk are made of.
 //!
-//! A [`Codec`] turns values into bytes and back. [`Json`] and [`Postcard`] take every type that serde knows, [`Raw`] bytes
-//! as they are. A store writes the codec's name next to the bytes and checks it before it decodes.
+//! A [`Codec`] turns values into bytes and back. [`Json`], [`Postcard`] and [`FixedLe`] take every type that serde knows,
+//! [`Raw`] bytes as they are. A store writes the codec's name next to the bytes and checks it before it decodes.
 
 pub(crate) mod bytes;
 pub(crate) mod checksum;
+#[cfg(feature = "serde")]
+mod fixed_le;
 #[cfg(feature = "json")]
 mod json;
 #[cfg(feature = "postcard")]
 mod postcard;
 mod raw;
 
+#[cfg(feature = "serde")]
+pub use fixed_le::{FixedLe, FixedLeLenient};
 #[cfg(feature = "postcard")]
 pub use postcard::Postcard;
 pub use raw::Raw;
@@ -87,7 +91,7 @@ pub trait Codec<T> {
 
 /// Lets `write` write in small pieces and hands them on in larger ones: a call of a `dyn` writer for each letter costs more than
 /// the letter. After an error any part may have been handed on.
-#[cfg(any(feature = "json", feature = "postcard"))]
+#[cfg(feature = "serde")]
 fn in_pieces<'a>(
     out: &'a mut dyn io::Write,
     write: impl FnOnce(&mut io::BufWriter<&'a mut dyn io::Write>) -> Result<()>,

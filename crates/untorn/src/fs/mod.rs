@@ -168,6 +168,13 @@ pub trait File: Debug + Send + Sync + sealed::Sealed {
     /// The system's.
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
 
+    /// As [`read_at`](Self::read_at) if the system has all of the bytes in memory; `None` if it would wait for the disk, or
+    /// cannot tell. What is in `buf` after `None` has no meaning.
+    ///
+    /// # Errors
+    /// The system's. It may also answer `None` then: `read_at` is what tells.
+    fn read_nowait(&self, buf: &mut [u8], offset: u64) -> io::Result<Option<usize>>;
+
     /// Writes all of `bytes` at `offset`, growing the file where needed.
     ///
     /// # Errors

@@ -197,6 +197,10 @@ impl File for OsFile {
         self.kernel.read_at(self.fd.as_fd(), buf, offset)
     }
 
+    fn read_nowait(&self, buf: &mut [u8], offset: u64) -> io::Result<Option<usize>> {
+        self.kernel.read_nowait(self.fd.as_fd(), buf, offset)
+    }
+
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.kernel.write_at(self.fd.as_fd(), bytes, offset)
     }

@@ -169,6 +169,40 @@ fn what_the_system_cannot_do_is_passed_on() {
     assert!(file.xattrs().unwrap().is_empty());
 }
 
+/// What was just written is in memory, unless the file system cannot tell: then it says so.
+#[test]
+fn reading_without_waiting_is_all_or_nothing() {
+    let (_temp, dir) = scripted(|_, _, len| Ok(len));
+    let file = dir.open("a".as_ref(), How::Create(0o600)).unwrap();
+    file.write_at(b"0123456789", 0).unwrap();
+    let mut buf = [0; 4];
+    if let Some(got) = file.read_nowait(&mut buf, 2).unwrap() {
+        assert_eq!((got, &buf), (4, b"2345"));
+        assert_eq!(file.read_nowait(&mut buf, 8).unwrap(), Some(2));
+        assert_eq!(file.read_nowait(&mut buf, 10).unwrap(), Some(0));
+    }
+    assert!(file.read_nowait(&mut buf, u64::MAX).is_ok_and(|got| got.is_none()));
+}
+
+#[test]
+fn a_read_that_would_wait_or_falls_short_is_none() {
+    for code in [Errno::AGAIN, Errno::OPNOTSUPP, Errno::INTR] {
+        let (_temp, dir) =
+            scripted(move |call, _, len| if call == Call::Read { errno(code) } else { Ok(len) });
+        let file = dir.open("a".as_ref(), How::Create(0o600)).unwrap();
+        assert_eq!(file.read_nowait(&mut [0; 4], 0).unwrap(), None);
+    }
+    let (_temp, dir) =
+        scripted(|call, _, len| if call == Call::Read { Ok(len / 2) } else { Ok(len) });
+    let file = dir.open("a".as_ref(), How::Create(0o600)).unwrap();
+    file.write_at(b"0123", 0).unwrap();
+    assert_eq!(file.read_nowait(&mut [0; 4], 0).unwrap(), None);
+    let (_temp, dir) =
+        scripted(|call, _, len| if call == Call::Read { errno(Errno::IO) } else { Ok(len) });
+    let file = dir.open("a".as_ref(), How::Create(0o600)).unwrap();
+    assert!(file.read_nowait(&mut [0; 4], 0).is_err());
+}
+
 #[test]
 fn random_bytes_come_in_pieces() {
     let gate = Script(|_: Call, _: u32, len: usize| Ok(len.min(3)), AtomicU32::new(0));

@@ -32,6 +32,13 @@ pub(crate) use {
     pool::would_block,
     runner::{Runner, Tasks},
 };
+#[cfg(feature = "sim")]
+pub mod conformance;
+mod frame;
+mod mem;
+mod segment;
+mod sets;
+mod spill;
 
 pub use backend::{BackingStoreT, BlobStore, Compacted, Known, Strategy, Usage};
 pub use batch::{Batch, Meta, Object, codec_id};
@@ -42,6 +49,8 @@ pub use guard::{OwnedReadGuard, ReadGuard, WriteGuard};
 pub use options::PoolOptions;
 pub use pool::{FBPool, Pool, WriteOn};
 pub use rejected::Rejected;
+pub use mem::{MemPath, MemStore};
+pub use spill::SpillReport;
 pub use sets::{CheckpointId, ObjectInfo, Set, SetInfo, SetPath};
 pub use stats::PoolStats;
 pub use store::{BackingStore, StoreStats};

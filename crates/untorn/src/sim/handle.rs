@@ -416,6 +416,10 @@ impl File for SimFile {
         })
     }
 
+    fn read_nowait(&self, buf: &mut [u8], offset: u64) -> io::Result<Option<usize>> {
+        self.read_at(buf, offset).map(Some)
+    }
+
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.shared.call_with(CallKind::Write, &self.path, |core, twist| {
             if core.trace.is_some() {

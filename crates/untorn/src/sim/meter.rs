@@ -309,6 +309,12 @@ impl File for MeterFile {
         Ok(count)
     }
 
+    fn read_nowait(&self, buf: &mut [u8], offset: u64) -> io::Result<Option<usize>> {
+        let count = self.shared.pass(CallKind::Read, || self.inner.read_nowait(buf, offset))?;
+        self.shared.lock().counts.bytes_read += count.unwrap_or_default() as u64;
+        Ok(count)
+    }
+
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let (number, kill) = self.shared.enter(CallKind::Write);
         die_if(kill, number, &[KillWhen::Before]);

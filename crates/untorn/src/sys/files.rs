@@ -34,6 +34,29 @@ impl Kernel {
         Ok(done)
     }
 
+    /// Reads what the system has in memory, in one call; `None` unless that is all of it up to the end of the file.
+    pub(crate) fn read_nowait(
+        &self,
+        file: BorrowedFd<'_>,
+        buf: &mut [u8],
+        offset: u64,
+    ) -> io::Result<Option<usize>> {
+        let wanted = buf.len();
+        let read = self
+            .pass(Call::Read, wanted.min(TRANSFER_BYTES_MAX))
+            .and_then(|len| Ok(read_nowait(file, buf.get_mut(..len).unwrap_or_default(), offset)?));
+        match read {
+            Ok(got) if got == wanted => Ok(Some(got)),
+            // Short where the file ends, and where the rest would have to be waited for.
+            Ok(got) => {
+                let ends = super::to::<u64>(self.stat(file)?.st_size) <= position(offset, got)?;
+                Ok(ends.then_some(got))
+            }
+            Err(error) if declined(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Writes all of `bytes`.
     pub(crate) fn write_at(
         &self,
@@ -160,6 +183,29 @@ impl Kernel {
 fn position(offset: u64, done: usize) -> io::Result<u64> {
     let done = u64::try_from(done).map_err(|_| Errno::FBIG)?;
     Ok(offset.checked_add(done).ok_or(Errno::FBIG)?)
+}
+
+#[cfg(target_os = "linux")]
+fn read_nowait(file: BorrowedFd<'_>, buf: &mut [u8], offset: u64) -> Result<usize, Errno> {
+    // To the call, this offset is where the file happens to be.
+    if offset == u64::MAX {
+        return Err(Errno::INVAL);
+    }
+    let mut bufs = [io::IoSliceMut::new(buf)];
+    rustix::io::preadv2(file, &mut bufs, offset, rustix::io::ReadWriteFlags::NOWAIT)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn read_nowait(_: BorrowedFd<'_>, _: &mut [u8], _: u64) -> Result<usize, Errno> {
+    Err(Errno::OPNOTSUPP)
+}
+
+/// Whether a read without waiting was not made, for a reason that does not concern one that waits.
+fn declined(error: &io::Error) -> bool {
+    // EINVAL: a kernel that does not know the flag.
+    let reasons =
+        [Errno::AGAIN, Errno::OPNOTSUPP, Errno::NOSYS, Errno::INVAL, Errno::INTR, Errno::PERM];
+    reasons.iter().any(|reason| error.raw_os_error() == Some(reason.raw_os_error()))
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
