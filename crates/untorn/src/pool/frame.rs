@@ -183,6 +183,12 @@ pub(super) const fn compression_of(code: u8) -> Option<Compression> {
     }
 }
 
+/// As a frame gives it back.
+pub(super) fn as_read(meta: Meta) -> Meta {
+    let compression = compression_of(compression_code(meta.compression));
+    Meta { compression: compression.unwrap_or_default(), ..meta }
+}
+
 impl Batch {
     /// Fills in the header of an object for a file with this salt, again if it had one. The checksum of its stored bytes, without a seed.
     pub(super) fn seal(&mut self, nth: usize, salt: u32) -> u32 {

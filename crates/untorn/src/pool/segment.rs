@@ -9,8 +9,8 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use uuid::Uuid;
 
@@ -58,6 +58,7 @@ pub(super) struct Segment {
     pub(super) file: Arc<dyn File>,
     /// The file has at least so many bytes.
     len: AtomicU64,
+    tainted: AtomicBool,
 }
 
 impl Segment {
@@ -67,7 +68,21 @@ impl Segment {
         let file = file.map_err(|e| Error::system("create", &dir.path().join(name), e))?;
         let written = file.write_at(&header.encode(), 0);
         written.map_err(|e| Error::system("write", file.path(), e).at(0))?;
-        Ok(Self { header, file, len: AtomicU64::new(FILE_HEADER as u64) })
+        Ok(Self::of(header, file))
+    }
+
+    fn of(header: FileHeader, file: Arc<dyn File>) -> Self {
+        let len = AtomicU64::new(FILE_HEADER as u64);
+        Self { header, file, len, tainted: AtomicBool::new(false) }
+    }
+
+    /// A sync of the inode failed: a later one that succeeds proves nothing.
+    pub(super) fn taint(&self) {
+        self.tainted.store(true, Relaxed);
+    }
+
+    pub(super) fn is_tainted(&self) -> bool {
+        self.tainted.load(Relaxed)
     }
 
     /// Takes a file that is there; `NotOurs` without the magic, `Damaged` if the header does not verify.
@@ -78,10 +93,7 @@ impl Segment {
         let bytes = bytes.get(..got).unwrap_or_default();
         let refuse = |kind, what: &'static str| Error::new(kind, "open", file.path(), what).at(0);
         match FileHeader::decode(bytes) {
-            Parsed::Valid(header) => {
-                let len = AtomicU64::new(FILE_HEADER as u64);
-                Ok(Self { header, file, len })
-            }
+            Parsed::Valid(header) => Ok(Self::of(header, file)),
             Parsed::Newer => {
                 let what = "it was written by a later version; update this program";
                 Err(refuse(ErrorKind::NewerFormat, what))
