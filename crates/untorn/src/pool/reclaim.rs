@@ -214,13 +214,15 @@ impl<T: Send + Sync + 'static> Inner<T> {
     }
 }
 
-/// Ends the helper also where its job is dropped before it ran. That a second one may begin by that does no harm.
-struct Over<T: Send + Sync + 'static>(Arc<Inner<T>>);
+/// Ends the helper where its job is dropped before it ran, so that another one may begin.
+struct Unrun<T: Send + Sync + 'static>(Option<Arc<Inner<T>>>);
 
-impl<T: Send + Sync + 'static> Drop for Over<T> {
+impl<T: Send + Sync + 'static> Drop for Unrun<T> {
     fn drop(&mut self) {
-        self.0.helper.on.store(false, Release);
-        self.0.budget.nudge();
+        if let Some(inner) = self.0.take() {
+            inner.helper.on.store(false, Release);
+            inner.budget.nudge();
+        }
     }
 }
 
@@ -247,10 +249,10 @@ impl<T: Send + Sync + 'static> Pool<T> {
         }
         let job = Job::running(false);
         let (work, done) = (Arc::clone(inner), Arc::clone(&job));
-        let over = Over(Arc::clone(inner));
+        let mut unrun = Unrun(Some(Arc::clone(inner)));
         job.enqueue(Box::new(move || {
+            unrun.0 = None;
             work.help();
-            drop(over);
             done.finish(None);
         }));
         Some(job)

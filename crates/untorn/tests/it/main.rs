@@ -50,6 +50,8 @@ mod log;
 #[cfg(test)]
 mod log_failures;
 #[cfg(test)]
+mod pool_async;
+#[cfg(test)]
 mod pool_kit;
 #[cfg(test)]
 mod pool_memory;
