@@ -100,11 +100,21 @@ pub enum SyncSite {
     FoldBase,
     /// The fold's directory, before the log gives up what the base has.
     FoldBaseDir,
+    /// A segment of a pool's path, before the record that lists objects in it.
+    PoolSegment,
+    /// The directory of the segments, before such a record.
+    PoolSegmentDir,
+    /// The file of one object, before the record that lists it.
+    PoolObject,
+    /// The directory in which it got its name, before that record.
+    PoolObjectDir,
+    /// The directories in which those directories were made, before the first record that needs them.
+    PoolDir,
 }
 
 impl SyncSite {
     /// All sites that untorn itself uses, in the order of the enum.
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 50] = [
         Self::ReplaceFile,
         Self::ReplaceDir,
         Self::PublishFile,
@@ -150,6 +160,11 @@ impl SyncSite {
         Self::AppendNextDir,
         Self::FoldBase,
         Self::FoldBaseDir,
+        Self::PoolSegment,
+        Self::PoolSegmentDir,
+        Self::PoolObject,
+        Self::PoolObjectDir,
+        Self::PoolDir,
     ];
 
     /// The site's name in lower case with dashes, as the command line prints and takes it.
@@ -201,6 +216,11 @@ impl SyncSite {
             Self::AppendNextDir => "append-next-dir",
             Self::FoldBase => "fold-base",
             Self::FoldBaseDir => "fold-base-dir",
+            Self::PoolSegment => "pool-segment",
+            Self::PoolSegmentDir => "pool-segment-dir",
+            Self::PoolObject => "pool-object",
+            Self::PoolObjectDir => "pool-object-dir",
+            Self::PoolDir => "pool-dir",
         }
     }
 

@@ -118,8 +118,8 @@ pub(super) struct FrameHeader {
     /// A level of compression is not kept: it is zero when read.
     pub(super) meta: Meta,
     pub(super) stored_len: u64,
-    /// Of the payload, without a seed.
-    pub(super) crc: u32,
+    /// Of the payload, seeded with the file's salt.
+    pub(super) seeded: u32,
 }
 
 impl FrameHeader {
@@ -133,19 +133,18 @@ impl FrameHeader {
         put(&mut out, 32, &self.meta.raw_len.to_le_bytes());
         put(&mut out, 40, &self.stored_len.to_le_bytes());
         put(&mut out, 48, &self.meta.weight.to_le_bytes());
-        put(&mut out, 56, &crc32_join(salt, self.crc, self.stored_len).to_le_bytes());
+        put(&mut out, 56, &self.seeded.to_le_bytes());
         close(&mut out, salt);
         out
     }
 
-    /// The header, and the seeded checksum that its payload should have; the `crc` without a seed is zero.
-    pub(super) fn decode(bytes: &[u8], salt: u32) -> Parsed<(Self, u32)> {
+    pub(super) fn decode(bytes: &[u8], salt: u32) -> Parsed<Self> {
         let whole = closed(bytes, salt).filter(|body| body.starts_with(FRAME_MAGIC));
         let Some(body) = whole else { return Parsed::Invalid };
         Self::fields(body).map_or(Parsed::Newer, Parsed::Valid)
     }
 
-    fn fields(body: &[u8]) -> Option<(Self, u32)> {
+    fn fields(body: &[u8]) -> Option<Self> {
         let mut input = Reader::new(body);
         input.take(FRAME_MAGIC.len())?;
         if input.u8()? != FRAME_VERSION {
@@ -156,13 +155,14 @@ impl FrameHeader {
         let key = Uuid::from_bytes(input.array()?);
         let (raw_len, stored_len, weight) = (input.u64()?, input.u64()?, input.u64()?);
         let meta = Meta { codec, compression, tag, raw_len, weight };
-        Some((Self { key, meta, stored_len, crc: 0 }, input.u32()?))
+        Some(Self { key, meta, stored_len, seeded: input.u32()? })
     }
-}
 
-/// Whether the payload has the checksum that its header says, which begins with the salt.
-pub(super) fn payload_fits(payload: &[u8], salt: u32, seeded: u32) -> bool {
-    crc32(payload, salt) == seeded
+    /// The checksum of the payload without a seed, by which it is known in whatever file it is.
+    pub(super) fn crc(&self, salt: u32) -> u32 {
+        // Checksums are linear: what the seed adds is taken off again.
+        self.seeded ^ crc32_join(salt, 0, self.stored_len)
+    }
 }
 
 /// A compression as one byte, without its level.
@@ -183,13 +183,20 @@ pub(super) const fn compression_of(code: u8) -> Option<Compression> {
     }
 }
 
+/// As a frame gives it back.
+pub(super) fn as_read(meta: Meta) -> Meta {
+    let compression = compression_of(compression_code(meta.compression));
+    Meta { compression: compression.unwrap_or_default(), ..meta }
+}
+
 impl Batch {
     /// Fills in the header of an object for a file with this salt, again if it had one. The checksum of its stored bytes, without a seed.
     pub(super) fn seal(&mut self, nth: usize, salt: u32) -> u32 {
         let Some(part) = self.parts.get(nth).copied() else { return 0 };
         let crc = crc32(self.bytes.get(part.payload()).unwrap_or_default(), 0);
-        let stored_len = part.stored_len as u64;
-        let header = FrameHeader { key: part.key, meta: part.meta, stored_len, crc };
+        let (stored_len, key, meta) = (part.stored_len as u64, part.key, part.meta);
+        let seeded = crc32_join(salt, crc, stored_len);
+        let header = FrameHeader { key, meta, stored_len, seeded };
         put(&mut self.bytes, part.frame, &header.encode(salt));
         crc
     }
@@ -244,25 +251,23 @@ mod tests {
 
     /// As a reader: header, then payload.
     fn reads(bytes: &[u8], salt: u32) -> bool {
-        let Parsed::Valid((header, seeded)) = FrameHeader::decode(bytes, salt) else {
-            return false;
-        };
+        let Parsed::Valid(header) = FrameHeader::decode(bytes, salt) else { return false };
         let len = usize::try_from(header.stored_len).unwrap();
         let payload = bytes.get(FRAME_HEADER..FRAME_HEADER + len);
-        header.key == key(1) && payload.is_some_and(|p| payload_fits(p, salt, seeded))
+        header.key == key(1) && payload.is_some_and(|p| crc32(p, salt) == header.seeded)
     }
 
     #[test]
     fn a_frame_comes_back() {
         let bytes = frame(99);
         assert_eq!(bytes.len(), 128);
-        let Parsed::Valid((header, seeded)) = FrameHeader::decode(&bytes, 99) else {
+        let Parsed::Valid(header) = FrameHeader::decode(&bytes, 99) else {
             panic!("it does not parse");
         };
         assert_eq!((header.key, header.stored_len), (key(1), 7));
         let meta = Meta { raw_len: 9, compression: Compression::Zstd(0), ..Meta::new(2, 77, 5) };
         assert_eq!(header.meta, meta);
-        assert_eq!(seeded, crc32(b"payload", 99));
+        assert_eq!((header.seeded, header.crc(99)), (crc32(b"payload", 99), crc32(b"payload", 0)));
         assert!(reads(&bytes, 99) && !reads(&bytes, 98) && !reads(&bytes, 0));
     }
 
@@ -334,11 +339,11 @@ mod tests {
             let mut at = 0;
             for n in 0..5_usize {
                 let bytes = &batch.frames(0..5)[at..];
-                let Parsed::Valid((header, seeded)) = FrameHeader::decode(bytes, salt) else {
+                let Parsed::Valid(header) = FrameHeader::decode(bytes, salt) else {
                     panic!("object {n} does not parse");
                 };
                 assert_eq!((header.key, header.stored_len), (key(n as u128), n as u64 * 40));
-                assert!(payload_fits(&bytes[64..64 + n * 40], salt, seeded));
+                assert_eq!(crc32(&bytes[64..64 + n * 40], salt), header.seeded);
                 at += framed_len(n * 40);
             }
             assert_eq!(at, batch.frames(0..5).len());

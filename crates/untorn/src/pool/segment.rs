@@ -9,14 +9,14 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use uuid::Uuid;
 
 use super::batch::{FRAME_HEADER, Meta, Object, framed_len};
-use super::frame::{FILE_HEADER, FileHeader, FileKind, FrameHeader, Parsed, payload_fits};
-use crate::codec::checksum::{crc32, crc32_join};
+use super::frame::{FILE_HEADER, FileHeader, FileKind, FrameHeader, Parsed};
+use crate::codec::checksum::crc32;
 use crate::fs::{Dir, File, How};
 use crate::{Error, ErrorKind, Result};
 
@@ -58,6 +58,7 @@ pub(super) struct Segment {
     pub(super) file: Arc<dyn File>,
     /// The file has at least so many bytes.
     len: AtomicU64,
+    tainted: AtomicBool,
 }
 
 impl Segment {
@@ -67,7 +68,21 @@ impl Segment {
         let file = file.map_err(|e| Error::system("create", &dir.path().join(name), e))?;
         let written = file.write_at(&header.encode(), 0);
         written.map_err(|e| Error::system("write", file.path(), e).at(0))?;
-        Ok(Self { header, file, len: AtomicU64::new(FILE_HEADER as u64) })
+        Ok(Self::of(header, file))
+    }
+
+    fn of(header: FileHeader, file: Arc<dyn File>) -> Self {
+        let len = AtomicU64::new(FILE_HEADER as u64);
+        Self { header, file, len, tainted: AtomicBool::new(false) }
+    }
+
+    /// A sync of the inode failed: a later one that succeeds proves nothing.
+    pub(super) fn taint(&self) {
+        self.tainted.store(true, Relaxed);
+    }
+
+    pub(super) fn is_tainted(&self) -> bool {
+        self.tainted.load(Relaxed)
     }
 
     /// Takes a file that is there; `NotOurs` without the magic, `Damaged` if the header does not verify.
@@ -78,10 +93,7 @@ impl Segment {
         let bytes = bytes.get(..got).unwrap_or_default();
         let refuse = |kind, what: &'static str| Error::new(kind, "open", file.path(), what).at(0);
         match FileHeader::decode(bytes) {
-            Parsed::Valid(header) => {
-                let len = AtomicU64::new(FILE_HEADER as u64);
-                Ok(Self { header, file, len })
-            }
+            Parsed::Valid(header) => Ok(Self::of(header, file)),
             Parsed::Newer => {
                 let what = "it was written by a later version; update this program";
                 Err(refuse(ErrorKind::NewerFormat, what))
@@ -202,7 +214,7 @@ impl Segment {
         let Some((header, payload)) = frame.split_at_checked(FRAME_HEADER) else {
             return bad("the file ends before it does");
         };
-        let (header, seeded) = match FrameHeader::decode(header, self.header.salt) {
+        let header = match FrameHeader::decode(header, self.header.salt) {
             Parsed::Valid(header) => header,
             Parsed::Newer => return Err(self.newer(at)),
             Parsed::Invalid => return bad("its header does not verify"),
@@ -213,7 +225,7 @@ impl Segment {
         if header.stored_len != stored_len || payload.len() as u64 != stored_len {
             return bad("its length is another one");
         }
-        if !payload_fits(payload, self.header.salt, seeded) {
+        if crc32(payload, self.header.salt) != header.seeded {
             return bad("its bytes do not verify");
         }
         Ok(Object::new(header.meta, payload))
@@ -264,15 +276,12 @@ impl Segment {
             at = match FrameHeader::decode(bytes, self.header.salt) {
                 Parsed::Newer => return Err(self.newer(at)),
                 Parsed::Invalid => at.saturating_add(FRAME_HEADER as u64),
-                Parsed::Valid((mut header, seeded)) => {
+                Parsed::Valid(header) => {
                     let start = at.saturating_add(FRAME_HEADER as u64);
                     let fits = header.stored_len <= max_object
                         && header.stored_len <= stat.len.saturating_sub(start);
                     let crc = if fits { self.crc(start, header.stored_len)? } else { None };
-                    let salt = self.header.salt;
-                    let sound =
-                        crc.is_some_and(|crc| crc32_join(salt, crc, header.stored_len) == seeded);
-                    header.crc = crc.unwrap_or(0);
+                    let sound = crc == Some(header.seeded);
                     each(Scanned { at, header, sound })?;
                     let framed = usize::try_from(header.stored_len).map_or(0, framed_len);
                     at.saturating_add(if sound { framed } else { FRAME_HEADER } as u64)
@@ -283,9 +292,9 @@ impl Segment {
         Ok(())
     }
 
-    /// The checksum of bytes of the file, without a seed; `None` if it ends before.
+    /// The seeded checksum of bytes of the file; `None` if it ends before.
     fn crc(&self, mut at: u64, len: u64) -> Result<Option<u32>> {
-        let (end, mut crc) = (at.saturating_add(len), 0);
+        let (end, mut crc) = (at.saturating_add(len), self.header.salt);
         let mut bytes = vec![0; piece(len)];
         while at < end {
             let want = piece(end.saturating_sub(at)).min(bytes.len());
@@ -365,7 +374,7 @@ mod tests {
     fn scanned(segment: &Segment) -> Vec<(u64, Uuid, bool)> {
         let mut found = Vec::new();
         let each = &mut |one: Scanned| {
-            assert!(!one.sound || one.header.crc == crc32(&body(nth(one.header.key)), 0));
+            assert!(!one.sound || one.header.crc(77) == crc32(&body(nth(one.header.key)), 0));
             assert_eq!(one.meta(), Meta::new(1, 2, 3));
             found.push((one.at, one.header.key, one.sound));
             Ok(())
