@@ -221,7 +221,9 @@ impl DirStore {
 impl Drop for DirStore {
     fn drop(&mut self) {
         let registered = std::mem::take(&mut *self.registered());
-        registered.into_iter().for_each(|(key, core)| core.release(key));
+        for (key, core) in registered {
+            core.release(key);
+        }
     }
 }
 
@@ -308,7 +310,9 @@ impl BlobStore for DirStore {
             }
         }
         drop(registered);
-        twice.into_iter().for_each(|key| core.release(key));
+        for key in twice {
+            core.release(key);
+        }
         Ok(())
     }
 
@@ -320,7 +324,9 @@ impl BlobStore for DirStore {
         let mut staged = Vec::new();
         self.stage(&core, &keys, &mut staged).inspect_err(|_| {
             // Of a path that is poisoned nothing is staged any more.
-            staged.iter().for_each(|key| drop(core.delete(*key)));
+            for key in &staged {
+                drop(core.delete(*key));
+            }
         })
     }
 

@@ -6,6 +6,7 @@ mod compress;
 #[cfg(feature = "sim")]
 pub mod conformance;
 mod dir;
+mod file_backed;
 mod frame;
 mod mem;
 mod path;
@@ -17,6 +18,10 @@ pub use backend::{BackingStoreT, BlobStore, Compacted, Known, Strategy, Usage};
 pub use batch::{Batch, Meta, Object, codec_id};
 pub use compress::Compression;
 pub use dir::{DirOptions, DirStore};
+pub use file_backed::{
+    ExportReport, FileBackedOptions, ImportReport, Suspicion, export_file_backed,
+    import_file_backed,
+};
 pub use mem::{MemPath, MemStore};
 pub use path::{DirPath, DirPathOptions, OpenReport};
 pub use sets::{CheckpointId, ObjectInfo, Set, SetInfo, SetPath};

@@ -231,10 +231,6 @@ impl Spill {
         }
     }
 
-    pub(super) fn has(&self, key: Uuid) -> bool {
-        self.with(|table| table.has(key))
-    }
-
     /// The own file of an object, to give it another name elsewhere; `None` if it has none. Once only: nobody here is told if a
     /// sync of it fails there, and then it must not get a third name.
     pub(super) fn to_link(&self, key: Uuid) -> Result<Option<OwnFile<'_>>> {
