@@ -279,6 +279,7 @@ impl World {
     }
 
     fn compact(&mut self, run: &Run<Entry>) -> Result<(), Fail> {
+        self.core(run)?;
         let next = self.disk.clone();
         self.step(run, "compact", next, |path| path.core()?.compact().map(drop))?;
         self.read_back()
@@ -438,7 +439,7 @@ fn path_all_sequences() {
 
 #[test]
 fn path_a_fault_at_every_call() {
-    let report = explorer(60_000)
+    let report = explorer(12_000)
         .fault_sequences(2)
         .states_per_point(4, 1)
         .faults(FaultKind::ERRORS)
