@@ -39,9 +39,7 @@ pub use replace::{create_new, create_new_with, replace, replace_with};
 pub use sweep::{SweepReport, sweep, sweep_with};
 pub(crate) use sweep::{sweep_dir, sweep_store};
 pub(crate) use temp::{Moved, Temp, is_temp_name, rename_to};
-#[cfg(feature = "blake3")]
-pub(crate) use temp_dir::sync_staged;
-pub(crate) use temp_dir::{TempDir, remove_tree};
+pub(crate) use temp_dir::{TempDir, remove_tree, sync_staged};
 
 /// Syncs a file's bytes and size. An error is final for the handle: the caller poisons it.
 pub(crate) fn sync_data(file: &dyn File, site: SyncSite) -> Result<()> {

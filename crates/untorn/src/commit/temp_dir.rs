@@ -63,7 +63,6 @@ impl TempDir {
     }
 
     /// The directory itself.
-    #[cfg(feature = "blake3")]
     pub(crate) const fn dir(&self) -> &Arc<dyn Dir> {
         &self.dir
     }

@@ -21,6 +21,8 @@ const FILE_MAGIC: &[u8; 8] = b"UNTPOOL\0";
 const FILE_VERSION: u16 = 1;
 const FRAME_MAGIC: &[u8; 4] = b"UOBJ";
 const FRAME_VERSION: u8 = 1;
+/// Where the salt is in a file's header; what precedes it says whose file it is.
+pub(super) const SALT_AT: usize = 40;
 /// Where the checksum of a header is, of a file's and of a frame's.
 const CRC_AT: usize = 60;
 
@@ -77,7 +79,7 @@ impl FileHeader {
         put(&mut out, 10, &[kind]);
         put(&mut out, 16, &self.store_id);
         put(&mut out, 32, &self.number.to_le_bytes());
-        put(&mut out, 40, &self.salt.to_le_bytes());
+        put(&mut out, SALT_AT, &self.salt.to_le_bytes());
         close(&mut out, 0);
         out
     }

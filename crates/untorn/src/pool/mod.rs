@@ -53,8 +53,10 @@ mod budget;
 mod compress;
 #[cfg(feature = "sim")]
 pub mod conformance;
+mod dir;
 mod entry;
 mod fb;
+mod file_backed;
 mod frame;
 mod guard;
 mod job;
@@ -91,7 +93,12 @@ pub use backend::{BackingStoreT, BlobStore, Compacted, Known, Strategy, Usage};
 pub use batch::{Batch, Meta, Object, codec_id};
 pub use budget::{MemoryBudget, Unit};
 pub use compress::Compression;
+pub use dir::{DirOptions, DirStore};
 pub use fb::Fb;
+pub use file_backed::{
+    ExportReport, FileBackedOptions, ImportReport, Suspicion, export_file_backed,
+    import_file_backed,
+};
 pub use guard::{OwnedReadGuard, ReadGuard, WriteGuard};
 pub use mem::{MemPath, MemStore};
 pub use options::PoolOptions;

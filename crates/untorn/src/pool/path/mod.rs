@@ -13,6 +13,9 @@ use crate::{Error, ErrorKind, Result};
 mod commit;
 mod compact;
 mod core;
+#[cfg(feature = "sim")]
+#[cfg(test)]
+mod explored;
 mod open;
 mod options;
 mod record;

@@ -13,11 +13,12 @@ use std::sync::{Arc, Mutex, OnceLock};
 use super::core::{Core, OBJECTS, Owner, SEGMENTS, Seg, State, Writer, open_dir, prefix};
 use super::options::{DirPathOptions, OpenReport};
 use super::table::{Misfit, Place, Table};
+use crate::codec::bytes::common;
 use crate::commit::{self, Claim, LOCK, Poison};
 use crate::fs::{Dir, How, Kind};
 use crate::log::{self, LogOptions, Piece};
-use crate::pool::frame::FILE_HEADER;
-use crate::pool::segment::{Segment, segment_name, segment_number};
+use crate::pool::frame::{FILE_HEADER, FileHeader, SALT_AT};
+use crate::pool::segment::{segment_name, segment_number};
 use crate::{Error, ErrorKind, OnDamage, Result};
 
 /// The log of a path.
@@ -197,30 +198,18 @@ impl Look<'_> {
     }
 }
 
-/// Whether an unlisted file by the name of a segment is one of this path; also one of which a power cut left no header.
+/// Whether an unlisted file by the name of a segment is one of this path: by its header, or by as much of that as a crash left.
 pub(super) fn is_remnant(dir: &dyn Dir, name: &OsStr, store_id: [u8; 16]) -> Result<bool> {
     let path: PathBuf = dir.path().join(name);
     let fail = |e| Error::system("look at", &path, e);
+    let Some(number) = segment_number(name) else { return Ok(false) };
     if dir.stat(name).map_err(fail)?.kind != Kind::File {
         return Ok(false);
     }
     let file = dir.open(name, How::Read).map_err(fail)?;
     let mut head = [0; FILE_HEADER];
     file.read_at(&mut head, 0).map_err(fail)?;
-    if head == [0; FILE_HEADER] {
-        return Ok(true);
-    }
-    match Segment::open(file) {
-        Ok(segment) => Ok(segment.header.store_id == store_id
-            && Some(segment.header.number) == segment_number(name)),
-        Err(e)
-            if matches!(
-                e.kind(),
-                ErrorKind::NotOurs | ErrorKind::Damaged | ErrorKind::NewerFormat
-            ) =>
-        {
-            Ok(false)
-        }
-        Err(e) => Err(e),
-    }
+    let whole = FileHeader::segment(store_id, number, 1).encode();
+    let same = common(&head, &whole);
+    Ok(same >= SALT_AT || head.get(same..).is_some_and(|rest| rest.iter().all(|byte| *byte == 0)))
 }

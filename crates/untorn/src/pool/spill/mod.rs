@@ -7,6 +7,7 @@
 //!   nothing is written behind it.
 //! - W4 Bytes that the table points to are never changed: who reads holds the file, also after its name is gone.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,7 +19,7 @@ use super::frame::{FILE_HEADER, FileHeader};
 use super::segment::{Segment, own_name, segment_name};
 use crate::codec::checksum::crc32;
 use crate::commit::unlink;
-use crate::fs::Fs;
+use crate::fs::{Dir, Fs};
 use crate::{Error, ErrorKind, Result};
 
 mod compact;
@@ -46,6 +47,14 @@ pub(super) struct Limits {
     pub(super) segment_max: u64,
     /// A segment takes no more objects from here on.
     pub(super) segment_bytes: u64,
+}
+
+/// The file of one object.
+#[derive(Debug)]
+pub(super) struct OwnFile<'s> {
+    pub(super) dir: &'s dyn Dir,
+    pub(super) name: OsString,
+    pub(super) file: Arc<Segment>,
 }
 
 /// See the module.
@@ -123,11 +132,13 @@ impl Spill {
 
     /// Takes so much of the disk; makes room for it where there is none.
     fn room(&self, need: u64) -> Result<Writing<'_>> {
-        let limit = self.limits.disk;
+        // What is left is for a compaction: a segment of which less than half is alive, and may be a batch too long.
+        let spare = (self.limits.segment_bytes / 2).saturating_add(self.limits.disk / 64);
+        let limit = self.limits.disk.saturating_sub(spare);
         let due = self.with(|table| {
             let near = limit.saturating_sub(limit / 8);
-            let wasteful = table.garbage() > self.limits.segment_bytes
-                && table.garbage() > table.disk / 2;
+            let wasteful =
+                table.garbage() > self.limits.segment_bytes && table.garbage() > table.disk / 2;
             wasteful || table.disk.saturating_add(need) > near
         });
         if due {
@@ -148,7 +159,8 @@ impl Spill {
         }
         let (disk, live) = self.with(|table| (table.disk, table.live));
         let what = format!(
-            "{need} bytes more would pass the limit of {limit}: {disk} are in use, {live} of them by objects"
+            "{need} bytes more would pass the limit of {}, less {spare} to work with: {disk} are in use, {live} of them by objects",
+            self.limits.disk
         );
         Err(self.refuse(ErrorKind::OverBudget, what))
     }
@@ -219,18 +231,14 @@ impl Spill {
         }
     }
 
-    pub(super) fn has(&self, key: Uuid) -> bool {
-        self.with(|table| table.has(key))
-    }
-
-    /// Whether it has a file of its own, which may be linked to elsewhere.
-    pub(super) fn own_name(&self, key: Uuid) -> Option<std::ffi::OsString> {
-        let own = self.with(|table| table.find(key).is_some_and(|found| found.at == At::Own));
-        own.then(|| own_name(key))
-    }
-
-    pub(super) fn dir(&self) -> &Arc<dyn crate::fs::Dir> {
-        &self.home.dir
+    /// The own file of an object, to give it another name elsewhere; `None` if it has none. Once only: nobody here is told if a
+    /// sync of it fails there, and then it must not get a third name.
+    pub(super) fn to_link(&self, key: Uuid) -> Result<Option<OwnFile<'_>>> {
+        if !self.with(|table| table.link(key)) {
+            return Ok(None);
+        }
+        let (dir, name) = (&*self.home.dir, own_name(key));
+        Ok(Some(OwnFile { dir, name, file: self.own_file(key)? }))
     }
 
     pub(super) fn look(&self, key: Uuid) -> Option<Known> {

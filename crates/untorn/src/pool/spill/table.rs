@@ -6,7 +6,7 @@
 //! - B3 A segment that is `out` belongs to one thread: nobody else appends to it or takes it away.
 //! - B4 `disk` is not less than what the files take, but for blocks of the file system.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -100,6 +100,8 @@ impl Gone {
 pub(super) struct Table {
     objects: HashMap<Uuid, Entry>,
     large: HashMap<Uuid, (Meta, u64)>,
+    /// Own files that may have another name by now.
+    linked: HashSet<Uuid>,
     kinds: Vec<Kind>,
     kind_of: HashMap<Kind, u16>,
     segments: HashMap<u32, Held>,
@@ -136,6 +138,11 @@ impl Table {
         let (raw_len, weight) = (u64::from(entry.raw), u64::from(entry.weight));
         let meta = Meta { codec, compression, tag, raw_len, weight };
         Some(Spilled { at, stored_len: u64::from(entry.stored), meta })
+    }
+
+    /// Whether the object has its own file, which was not asked for so before.
+    pub(super) fn link(&mut self, key: Uuid) -> bool {
+        self.find(key).is_some_and(|found| found.at == At::Own) && self.linked.insert(key)
     }
 
     /// The object, and the segment that it is in.
@@ -221,6 +228,7 @@ impl Table {
         let spilled = self.find(key)?;
         self.objects.remove(&key);
         self.large.remove(&key);
+        self.linked.remove(&key);
         self.count(&spilled, false);
         match spilled.at {
             At::Own => {
@@ -343,9 +351,9 @@ impl Table {
         }
         let sums = self.segments.iter();
         all == self.live
-            && sums.map(|(number, held)| (number, held.live)).all(|(number, sum)| {
-                live.get(number).copied().unwrap_or_default() == sum
-            })
+            && sums
+                .map(|(number, held)| (number, held.live))
+                .all(|(number, sum)| live.get(number).copied().unwrap_or_default() == sum)
     }
 }
 
