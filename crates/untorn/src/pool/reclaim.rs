@@ -217,6 +217,12 @@ impl<T: Send + Sync + 'static> Inner<T> {
 /// Ends the helper where its job is dropped before it ran, so that another one may begin.
 struct Unrun<T: Send + Sync + 'static>(Option<Arc<Inner<T>>>);
 
+impl<T: Send + Sync + 'static> Unrun<T> {
+    fn ran(&mut self) {
+        self.0 = None;
+    }
+}
+
 impl<T: Send + Sync + 'static> Drop for Unrun<T> {
     fn drop(&mut self) {
         if let Some(inner) = self.0.take() {
@@ -251,7 +257,7 @@ impl<T: Send + Sync + 'static> Pool<T> {
         let (work, done) = (Arc::clone(inner), Arc::clone(&job));
         let mut unrun = Unrun(Some(Arc::clone(inner)));
         job.enqueue(Box::new(move || {
-            unrun.0 = None;
+            unrun.ran();
             work.help();
             done.finish(None);
         }));
