@@ -270,6 +270,11 @@ impl Kept {
         self.loose.contains(&key) || self.named(key)
     }
 
+    /// Whether the loose set lists it, with what is staged.
+    fn loose(&self, key: Uuid) -> bool {
+        self.added.contains(&key) || (self.loose.contains(&key) && !self.removed.contains(&key))
+    }
+
     fn all_keys(&self) -> Vec<Uuid> {
         self.objects.keys().copied().filter(|key| self.has(*key)).collect()
     }
@@ -365,7 +370,8 @@ impl SetPath for MemPath {
             let info = |(key, blob): (&Uuid, &Arc<Blob>)| {
                 let (stored_len, crc) = (blob.bytes.len() as u64, crc32(&blob.bytes, 0));
                 let (created, durable) = (created(*key), kept.durable(*key));
-                (*key, ObjectInfo { meta: blob.meta, stored_len, crc, created, durable })
+                let loose = kept.loose(*key);
+                (*key, ObjectInfo { meta: blob.meta, stored_len, crc, created, durable, loose })
             };
             has.map(info).collect()
         })

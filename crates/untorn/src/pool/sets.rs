@@ -90,4 +90,6 @@ pub struct ObjectInfo {
     pub created: Option<Duration>,
     /// Whether it is committed.
     pub durable: bool,
+    /// Whether the loose set lists it, with what is staged.
+    pub loose: bool,
 }

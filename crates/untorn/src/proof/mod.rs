@@ -19,6 +19,7 @@ mod file;
 mod fold;
 mod journal;
 mod log;
+mod pool;
 mod resource;
 mod shape;
 mod snapshot;
@@ -41,11 +42,13 @@ pub enum Store {
     Append,
     /// A copy of a key-value stream, with its cursor.
     Fold,
+    /// Objects of a pool, persisted as sets.
+    Pool,
 }
 
 impl Store {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Log,
         Self::File,
         Self::Snapshot,
@@ -53,6 +56,7 @@ impl Store {
         Self::Chunked,
         Self::Append,
         Self::Fold,
+        Self::Pool,
     ];
 
     /// Its name on the command line.
@@ -65,6 +69,7 @@ impl Store {
             Self::Chunked => "chunked",
             Self::Append => "append",
             Self::Fold => "fold",
+            Self::Pool => "pool",
         }
     }
 
@@ -177,6 +182,7 @@ pub fn explore(
         Store::Chunked => chunked::parts(),
         Store::Append => append::parts(),
         Store::Fold => fold::parts(),
+        Store::Pool => pool::parts(),
     };
     let mut left = plan.states;
     let chosen = |n: &usize| plan.line.is_none_or(|line| line == *n);
@@ -225,6 +231,11 @@ pub const fn notices(site: SyncSite) -> (Store, usize) {
         | SyncSite::AppendAhead => (Store::Append, 0),
         SyncSite::AppendNext | SyncSite::AppendNextDir => (Store::Append, 4),
         SyncSite::AppendData | SyncSite::AppendEnds | SyncSite::AppendSums => (Store::Append, 1),
+        SyncSite::PoolSegment
+        | SyncSite::PoolSegmentDir
+        | SyncSite::PoolObject
+        | SyncSite::PoolObjectDir
+        | SyncSite::PoolDir => (Store::Pool, 0),
         SyncSite::FoldBase | SyncSite::FoldBaseDir => (Store::Fold, 0),
         SyncSite::ChunkCopyFile | SyncSite::ChunkCopyDir => (Store::Chunked, 3),
         _ => (Store::Log, 0),

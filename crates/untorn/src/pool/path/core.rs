@@ -184,7 +184,12 @@ impl Core {
     pub(super) fn infos(&self) -> Vec<(Uuid, ObjectInfo)> {
         let state = self.state();
         let there = state.table.objects.iter().filter(|(_, entry)| entry.is_there());
-        there.map(|(key, entry)| (*key, info(*key, &entry.object, entry.is_listed()))).collect()
+        there
+            .map(|(key, entry)| {
+                let loose = entry.want.unwrap_or(entry.loose);
+                (*key, ObjectInfo { loose, ..info(*key, &entry.object, entry.is_listed()) })
+            })
+            .collect()
     }
 
     /// What is known of an object that the path has, or that is registered.
@@ -487,5 +492,5 @@ pub(super) fn info(key: Uuid, object: &Listed, durable: bool) -> ObjectInfo {
         std::time::Duration::new(seconds, nanos)
     });
     let Listed { meta, stored: stored_len, crc, .. } = *object;
-    ObjectInfo { meta, stored_len, crc, created, durable }
+    ObjectInfo { meta, stored_len, crc, created, durable, loose: false }
 }

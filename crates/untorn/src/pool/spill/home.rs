@@ -142,7 +142,7 @@ fn sweep_owner(
         Err(e) if e.kind() == NotFound => return Ok(true),
         Err(e) => return Err(fail(e)),
     };
-    if !says_ours(&*dir).map_err(fail)? {
+    if !says_ours(&*dir).map_err(fail)? && !lost_its_lock(&*dir).map_err(fail)? {
         // It may just be going, after its lock.
         return Ok(above.stat(name).is_err_and(|e| e.kind() == NotFound));
     }
@@ -180,7 +180,7 @@ fn sweep_owner(
     Ok(true)
 }
 
-/// Whether the lock file is one of ours; or empty, as a power cut leaves what was never synced.
+/// Whether the lock file is one of ours; or the beginning of one, or empty, as a crash leaves what was never synced.
 fn says_ours(dir: &dyn Dir) -> std::io::Result<bool> {
     let file = match dir.open(OsStr::new(LOCK), How::Read) {
         Ok(file) => file,
@@ -190,7 +190,18 @@ fn says_ours(dir: &dyn Dir) -> std::io::Result<bool> {
     let mut text = [0; HEAD.len()];
     let got = file.read_at(&mut text, 0)?;
     let text = text.get(..got).unwrap_or_default();
-    Ok(text == HEAD.as_bytes() || text.iter().all(|byte| *byte == 0))
+    Ok(HEAD.as_bytes().starts_with(text) || text.iter().all(|byte| *byte == 0))
+}
+
+/// Whether there is no lock file, and nothing that is not ours: an owner died between the making of the two, or a power cut kept
+/// other names than the lock's.
+fn lost_its_lock(dir: &dyn Dir) -> std::io::Result<bool> {
+    for name in dir.list()? {
+        if name == LOCK || scratch(dir, &name)?.is_none() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// How long a file is, if it is one of ours by its name and its header.
