@@ -11,5 +11,7 @@ mod sets;
 pub use backend::{BackingStoreT, BlobStore, Compacted, Known, Strategy, Usage};
 pub use batch::{Batch, Meta, Object, codec_id};
 pub use compress::Compression;
-pub use path::{DirPath, DirPathOptions, OpenReport};
+pub use path::{
+    DirPath, DirPathOptions, GcReport, OpenReport, PathDamage, PathReport, verify_path,
+};
 pub use sets::{CheckpointId, ObjectInfo, Set, SetInfo, SetPath};

@@ -22,7 +22,7 @@ const BATCH: u64 = 1 << 20;
 
 impl Core {
     /// Compacts all segments of which less than half is wanted. Readers that are in an old one go on.
-    pub(crate) fn compact(&self) -> Result<Compacted> {
+    pub(in crate::pool) fn compact(&self) -> Result<Compacted> {
         let owner = self.owner();
         self.check("compact")?;
         let Some(owner) = owner.as_ref() else { return Ok(Compacted::default()) };

@@ -36,7 +36,7 @@ struct Written {
 
 impl Core {
     /// Stages a key that the path has, or whose bytes are still there, for the loose set; false if they are not.
-    pub(crate) fn stage(&self, key: Uuid, hold: bool) -> Result<bool> {
+    pub(in crate::pool) fn stage(&self, key: Uuid, hold: bool) -> Result<bool> {
         self.check("persist")?;
         Ok(self.stage_known(key, hold))
     }
@@ -54,7 +54,7 @@ impl Core {
 
     /// Writes all objects of the batch and stages them for the loose set, or none. A key that is known is only staged. With `hold`
     /// each is registered.
-    pub(crate) fn write(&self, batch: &mut Batch, hold: bool) -> Result<()> {
+    pub(in crate::pool) fn write(&self, batch: &mut Batch, hold: bool) -> Result<()> {
         let mut writer = self.writer();
         self.check("persist")?;
         let before = {
@@ -336,7 +336,7 @@ impl Core {
 
     /// Takes the own file of another tier over, by a second name where that can be, and stages it for the loose set. `name` leads to
     /// `file` in `dir`. A key that is known is only staged. With `hold` it is registered.
-    pub(crate) fn link_own(
+    pub(in crate::pool) fn link_own(
         &self,
         key: Uuid,
         (dir, name): (&dyn Dir, &OsStr),
