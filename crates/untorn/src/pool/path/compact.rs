@@ -151,10 +151,9 @@ impl Core {
             self.begin_segment(&mut writer)?;
         }
         let all = 0..batch.len();
-        let new = self.append(&mut batch, all).map_err(|e| {
+        let new = self.append(&mut batch, all).inspect_err(|_| {
             // What it left behind is not written over (W2).
             self.state().current = None;
-            e
         })?;
         drop(writer);
         let pairs = new.into_iter().zip(taken);

@@ -369,7 +369,9 @@ impl Core {
             void
         };
         if let (false, Ok(dir)) = (void.is_empty(), self.segment_dir()) {
-            void.iter().for_each(|number| drop(commit::unlink(&*dir, &segment_name(*number))));
+            for number in void {
+                drop(commit::unlink(&*dir, &segment_name(number)));
+            }
         }
         // Else whoever writes does it when he is done.
         if let Ok(mut writer) = self.writer.try_lock() {

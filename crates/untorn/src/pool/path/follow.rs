@@ -10,7 +10,7 @@ use super::open::{MANIFEST, log_options, look, replay};
 use super::options::{DirPathOptions, OpenReport};
 use super::table::{Entry, Place, Table};
 use crate::commit::Poison;
-use crate::fs::{Dir, Fs};
+use crate::fs::Dir;
 use crate::log::{self, Log};
 use crate::{Error, ErrorKind, Result};
 

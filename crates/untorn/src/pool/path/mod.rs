@@ -153,13 +153,11 @@ impl DirPath {
 
     /// The path in use.
     pub(in crate::pool) fn core(&self) -> Result<Arc<Core>> {
-        match self.slot().as_ref() {
-            Some(opened) => Ok(Arc::clone(&opened.core)),
-            None => {
-                let what = "the path is not in use; track it first";
-                Err(Error::new(ErrorKind::Precondition, "use path", &self.path, what))
-            }
+        if let Some(opened) = self.slot().as_ref() {
+            return Ok(Arc::clone(&opened.core));
         }
+        let what = "the path is not in use; track it first";
+        Err(Error::new(ErrorKind::Precondition, "use path", &self.path, what))
     }
 }
 

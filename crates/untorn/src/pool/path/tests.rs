@@ -1,4 +1,5 @@
 //! A path on the simulated disk: what it keeps, refuses, survives. The crashes of all sequences are in `explored`.
+#![expect(clippy::arithmetic_side_effects, reason = "the numbers are those of the tests")]
 
 use std::ffi::OsStr;
 use std::path::Path;
