@@ -365,10 +365,9 @@ mod tests {
         batch.push_stored(key, Meta { raw_len: 5, ..Meta::new(3, 7, 24) }, b"hello");
         batch.seal(0, 0xa1b2_c3d4);
         bytes.extend_from_slice(batch.frames(0..1));
-        let hex: Vec<String> = bytes
-            .chunks(16)
-            .map(|line| line.iter().map(|byte| format!("{byte:02x}")).collect())
-            .collect();
+        let (lines, _) = bytes.as_chunks();
+        let hex: Vec<String> =
+            lines.iter().map(|line| format!("{:032x}", u128::from_be_bytes(*line))).collect();
         assert_eq!(hex, GOLDEN);
     }
 

@@ -59,8 +59,7 @@ pub(super) fn look(dir: &dyn Dir) -> Result<Option<log::Peek>> {
         return Err(Error::new(ErrorKind::NotOurs, "open path", dir.path(), what));
     }
     if names.iter().any(|name| name == SEGMENTS || name == OBJECTS) {
-        let what = "there are objects and no manifest, which is made first and never removed; restore it from a copy, \
-                    or have it made anew from the objects";
+        let what = "there are objects and no manifest, which is made first and never removed; restore it from a copy";
         return Err(Error::new(ErrorKind::Damaged, "open path", &dir.path().join(MANIFEST), what));
     }
     Ok(None)
