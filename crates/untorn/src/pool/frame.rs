@@ -235,6 +235,7 @@ fn closed(bytes: &[u8], seed: u32) -> Option<&[u8]> {
 }
 
 #[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "sums of a test")]
 mod tests {
     use super::*;
     use crate::pool::batch::framed_len;
@@ -353,4 +354,35 @@ mod tests {
         assert_eq!(batch.frames(1..3).len(), framed_len(40) + framed_len(80));
         assert!(batch.frames(5..6).is_empty() && batch.frames(2..2).is_empty());
     }
+
+    /// The worked example of FORMAT.md.
+    #[test]
+    fn golden_segment() {
+        let id: [u8; 16] = std::array::from_fn(|n| u8::try_from(n).unwrap());
+        let mut bytes = FileHeader::segment(id, 1, 0xa1b2_c3d4).encode().to_vec();
+        let mut batch = Batch::new();
+        let key = Uuid::parse_str("0198c1a4-0b7e-7c3f-9d0e-5a6b7c8d9e0f").unwrap();
+        batch.push_stored(key, Meta { raw_len: 5, ..Meta::new(3, 7, 24) }, b"hello");
+        batch.seal(0, 0xa1b2_c3d4);
+        bytes.extend_from_slice(batch.frames(0..1));
+        let (lines, _) = bytes.as_chunks();
+        let hex: Vec<String> =
+            lines.iter().map(|line| format!("{:032x}", u128::from_be_bytes(*line))).collect();
+        assert_eq!(hex, GOLDEN);
+    }
+
+    const GOLDEN: [&str; 12] = [
+        "554e54504f4f4c000100010000000000",
+        "000102030405060708090a0b0c0d0e0f",
+        "0100000000000000d4c3b2a100000000",
+        "00000000000000000000000048098e28",
+        "554f424a010003000700000000000000",
+        "0198c1a40b7e7c3f9d0e5a6b7c8d9e0f",
+        "05000000000000000500000000000000",
+        "180000000000000021995b5f8012b5f4",
+        "68656c6c6f0000000000000000000000",
+        "00000000000000000000000000000000",
+        "00000000000000000000000000000000",
+        "00000000000000000000000000000000",
+    ];
 }

@@ -102,7 +102,9 @@ pub use file_backed::{
 pub use guard::{OwnedReadGuard, ReadGuard, WriteGuard};
 pub use mem::{MemPath, MemStore};
 pub use options::PoolOptions;
-pub use path::{DirPath, DirPathOptions, OpenReport};
+pub use path::{
+    DirPath, DirPathOptions, GcReport, OpenReport, PathDamage, PathReport, verify_path,
+};
 pub use pool::{FBPool, Pool, WriteOn};
 pub use rejected::Rejected;
 pub use sets::{CheckpointId, ObjectInfo, Set, SetInfo, SetPath};

@@ -277,10 +277,10 @@ impl Segment {
                 Parsed::Newer => return Err(self.newer(at)),
                 Parsed::Invalid => at.saturating_add(FRAME_HEADER as u64),
                 Parsed::Valid(header) => {
-                    let start = at.saturating_add(FRAME_HEADER as u64);
+                    let payload = at.saturating_add(FRAME_HEADER as u64);
                     let fits = header.stored_len <= max_object
-                        && header.stored_len <= stat.len.saturating_sub(start);
-                    let crc = if fits { self.crc(start, header.stored_len)? } else { None };
+                        && header.stored_len <= stat.len.saturating_sub(payload);
+                    let crc = if fits { self.crc(payload, header.stored_len)? } else { None };
                     let sound = crc == Some(header.seeded);
                     each(Scanned { at, header, sound })?;
                     let framed = usize::try_from(header.stored_len).map_or(0, framed_len);
@@ -340,6 +340,7 @@ fn opened(dir: &dyn Dir, name: &OsStr, how: How) -> Result<Arc<dyn File>> {
 
 #[cfg(feature = "sim")]
 #[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "sums of a test")]
 mod tests {
     use super::*;
     use crate::fs::Fs;

@@ -12,8 +12,8 @@ use super::{Part, Task, nested};
 use crate::codec::Raw;
 use crate::fs::Fs;
 use crate::pool::{
-    BackingStore, BackingStoreT as _, BlobStore as _, DirOptions, DirPath, DirPathOptions,
-    DirStore, Fb, MemoryBudget, Pool, SetPath as _, TrackedPath,
+    BackingStore, DirOptions, DirPath, DirPathOptions, DirStore, Fb, MemoryBudget, Pool,
+    TrackedPath,
 };
 use crate::sim::{
     After, Explorer, Fail, FaultKind, Item as Found, Report, Run, Unwritten, Violation,

@@ -56,7 +56,7 @@ struct Dirs {
 
 impl Core {
     /// Commits everything that is staged for the loose set.
-    pub(crate) fn commit(&self) -> Result<()> {
+    pub(in crate::pool) fn commit(&self) -> Result<()> {
         self.run("sync", |state, plan| {
             let mut record = Record::new();
             for key in &state.staged {

@@ -22,7 +22,7 @@ const BATCH: u64 = 1 << 20;
 
 impl Core {
     /// Compacts all segments of which less than half is wanted. Readers that are in an old one go on.
-    pub(crate) fn compact(&self) -> Result<Compacted> {
+    pub(in crate::pool) fn compact(&self) -> Result<Compacted> {
         let owner = self.owner();
         self.check("compact")?;
         let Some(owner) = owner.as_ref() else { return Ok(Compacted::default()) };
@@ -151,10 +151,9 @@ impl Core {
             self.begin_segment(&mut writer)?;
         }
         let all = 0..batch.len();
-        let new = self.append(&mut batch, all).map_err(|e| {
+        let new = self.append(&mut batch, all).inspect_err(|_| {
             // What it left behind is not written over (W2).
             self.state().current = None;
-            e
         })?;
         drop(writer);
         let pairs = new.into_iter().zip(taken);

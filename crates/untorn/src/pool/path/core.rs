@@ -30,16 +30,18 @@ use crate::{Error, ErrorKind, Result};
 pub(super) const SEGMENTS: &str = "seg";
 pub(super) const OBJECTS: &str = "obj";
 /// Where the only object of a file begins.
-const FIRST: u64 = FILE_HEADER as u64;
+pub(super) const FIRST: u64 = FILE_HEADER as u64;
 
 /// A path in use. Whoever registers objects of it keeps it: reads go on after the path itself was dropped.
 #[derive(Debug)]
-pub(crate) struct Core {
+pub(in crate::pool) struct Core {
     pub(super) path: PathBuf,
     pub(super) dir: Arc<dyn Dir>,
     pub(super) options: DirPathOptions,
     pub(super) store_id: [u8; 16],
     pub(super) poison: Poison,
+    /// It is somebody else's, and only looked at.
+    pub(super) read_only: bool,
     /// Who commits.
     pub(super) owner: Mutex<Option<Owner>>,
     /// Who writes objects.
@@ -118,15 +120,15 @@ impl Seg {
 
 /// How much a path holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct PathStats {
+pub(in crate::pool) struct PathStats {
     /// Objects that the path has, with what is staged.
-    pub(crate) objects: u64,
+    pub(in crate::pool) objects: u64,
     /// Segments.
-    pub(crate) segments: u64,
+    pub(in crate::pool) segments: u64,
     /// Bytes of their frames that something wants.
-    pub(crate) live_bytes: u64,
+    pub(in crate::pool) live_bytes: u64,
     /// And of those that nothing does.
-    pub(crate) dead_bytes: u64,
+    pub(in crate::pool) dead_bytes: u64,
 }
 
 impl Core {
@@ -149,6 +151,10 @@ impl Core {
     /// Whether it can be changed.
     pub(super) fn check(&self, operation: &'static str) -> Result<()> {
         self.poison.check(operation, &self.path)?;
+        if self.read_only {
+            let what = "the path was opened for reading alone";
+            return Err(Error::new(ErrorKind::ReadOnly, operation, &self.path, what));
+        }
         if self.state().closed {
             let what = "the path was dropped";
             return Err(Error::new(ErrorKind::Closed, operation, &self.path, what));
@@ -157,17 +163,17 @@ impl Core {
     }
 
     /// Whether a sync failed: then it is of no use but for reading, until it is opened anew.
-    pub(crate) fn is_poisoned(&self) -> bool {
+    pub(in crate::pool) fn is_poisoned(&self) -> bool {
         self.poison.is_set()
     }
 
     /// Whether the path has the key, with what is staged.
-    pub(crate) fn contains(&self, key: Uuid) -> bool {
+    pub(in crate::pool) fn contains(&self, key: Uuid) -> bool {
         self.state().table.objects.get(&key).is_some_and(Entry::is_there)
     }
 
     /// All keys, with what is staged.
-    pub(crate) fn keys(&self) -> Vec<Uuid> {
+    pub(in crate::pool) fn keys(&self) -> Vec<Uuid> {
         let state = self.state();
         let there = state.table.objects.iter().filter(|(_, entry)| entry.is_there());
         there.map(|(key, _)| *key).collect()
@@ -193,7 +199,7 @@ impl Core {
     }
 
     /// What is known of an object that the path has, or that is registered.
-    pub(crate) fn look(&self, key: Uuid) -> Option<Known> {
+    pub(in crate::pool) fn look(&self, key: Uuid) -> Option<Known> {
         self.listed(key).map(|object| known(&object))
     }
 
@@ -202,7 +208,7 @@ impl Core {
     }
 
     /// Registers an object: its bytes stay readable until it is released as often, also when the path does not have it any more.
-    pub(crate) fn hold(&self, key: Uuid) -> Result<()> {
+    pub(in crate::pool) fn hold(&self, key: Uuid) -> Result<()> {
         let mut state = self.state();
         let entry = state.table.objects.get_mut(&key).filter(|entry| entry.is_there());
         let Some(entry) = entry else { return Err(self.unknown("register", key)) };
@@ -212,7 +218,7 @@ impl Core {
     }
 
     /// Takes a registration back. A key that is not registered is no error.
-    pub(crate) fn release(&self, key: Uuid) {
+    pub(in crate::pool) fn release(&self, key: Uuid) {
         let last = {
             let mut state = self.state();
             let entry = state.table.objects.get_mut(&key).filter(|entry| entry.holds > 0);
@@ -250,7 +256,7 @@ impl Core {
     }
 
     /// Stages the removal of a key from the loose set. A key that is not there is no error.
-    pub(crate) fn delete(&self, key: Uuid) -> Result<()> {
+    pub(in crate::pool) fn delete(&self, key: Uuid) -> Result<()> {
         self.check("delete")?;
         self.state().want(key, false);
         self.clear_away();
@@ -263,13 +269,13 @@ impl Core {
     }
 
     /// Reads an object that the path has, or that is registered.
-    pub(crate) fn get<'b>(&self, key: Uuid, buf: &'b mut Vec<u8>) -> Result<Object<'b>> {
+    pub(in crate::pool) fn get<'b>(&self, key: Uuid, buf: &'b mut Vec<u8>) -> Result<Object<'b>> {
         let (file, at, object) = self.locate(key)?;
         file.read(at, object.stored, key, buf)
     }
 
     /// As [`get`](Self::get), without waiting for the disk: `read` says that it would have to. `None` then, and where a file is not open.
-    pub(crate) fn get_with<'b>(
+    pub(in crate::pool) fn get_with<'b>(
         &self,
         key: Uuid,
         buf: &'b mut Vec<u8>,
@@ -296,7 +302,12 @@ impl Core {
                 Ok((file, at)) => return Ok((file, at, object)),
                 // It may have moved between the look and the open.
                 Err(e) if e.kind() == ErrorKind::NotFound => {
-                    if before == Some(object.place) {
+                    if self.read_only && before != Some(object.place) {
+                        self.refresh()?;
+                    } else if before == Some(object.place) {
+                        if self.read_only && !self.contains(key) {
+                            return Err(self.unknown("load", key));
+                        }
                         let what = format!("the file of object {key} is missing");
                         return Err(e.with_kind(ErrorKind::Damaged).during("load").because(what));
                     }
@@ -348,8 +359,8 @@ impl Core {
     pub(super) fn clear_away(&self) {
         let void: Vec<u64> = {
             let mut state = self.state();
-            if self.poison.is_set() {
-                // The next open may find an older state.
+            if self.poison.is_set() || self.read_only {
+                // The next open may find an older state, and the names of others are not ours.
                 return;
             }
             let (mut void, current) = (Vec::new(), state.current);
@@ -363,7 +374,9 @@ impl Core {
             void
         };
         if let (false, Ok(dir)) = (void.is_empty(), self.segment_dir()) {
-            void.iter().for_each(|number| drop(commit::unlink(&*dir, &segment_name(*number))));
+            for number in void {
+                drop(commit::unlink(&*dir, &segment_name(number)));
+            }
         }
         // Else whoever writes does it when he is done.
         if let Ok(mut writer) = self.writer.try_lock() {
@@ -385,19 +398,19 @@ impl Core {
     }
 
     /// How much it holds.
-    pub(crate) fn stats(&self) -> PathStats {
+    pub(in crate::pool) fn stats(&self) -> PathStats {
         let state = self.state();
-        let there = state.table.objects.values().filter(|entry| entry.is_there());
-        let mut stats = PathStats {
-            objects: there.count() as u64,
+        let objects = state.table.objects.values().filter(|entry| entry.is_there());
+        let mut sum = PathStats {
+            objects: objects.count() as u64,
             segments: state.segments.len() as u64,
             ..PathStats::default()
         };
         for seg in state.segments.values() {
-            stats.live_bytes = stats.live_bytes.saturating_add(seg.live);
-            stats.dead_bytes = stats.dead_bytes.saturating_add(seg.dead());
+            sum.live_bytes = sum.live_bytes.saturating_add(seg.live);
+            sum.dead_bytes = sum.dead_bytes.saturating_add(seg.dead());
         }
-        stats
+        sum
     }
 }
 

@@ -10,12 +10,14 @@ use uuid::Uuid;
 use super::sets::{CheckpointId, ObjectInfo, Set, SetInfo, SetPath};
 use crate::{Error, ErrorKind, Result};
 
+mod check;
 mod commit;
 mod compact;
 mod core;
 #[cfg(feature = "sim")]
 #[cfg(test)]
 mod explored;
+mod follow;
 mod open;
 mod options;
 mod record;
@@ -25,7 +27,8 @@ mod table;
 mod tests;
 mod write;
 
-pub(crate) use self::core::{Core, PathStats};
+pub(in crate::pool) use self::core::Core;
+pub use check::{GcReport, PathDamage, PathReport, verify_path};
 pub use options::{DirPathOptions, OpenReport};
 
 /// A directory that objects are persisted to.
@@ -42,6 +45,7 @@ pub use options::{DirPathOptions, OpenReport};
 pub struct DirPath {
     path: PathBuf,
     options: DirPathOptions,
+    read_only: bool,
     open: Mutex<Option<Opened>>,
 }
 
@@ -59,7 +63,53 @@ impl DirPath {
 
     /// A path with options. Nothing is looked at yet.
     pub fn with(path: impl AsRef<Path>, options: DirPathOptions) -> Self {
-        Self { path: path.as_ref().to_path_buf(), options, open: Mutex::new(None) }
+        Self {
+            path: path.as_ref().to_path_buf(),
+            options,
+            read_only: false,
+            open: Mutex::new(None),
+        }
+    }
+
+    /// A path beside its owner, for reading alone: no lock is taken, and nothing is changed. It shows a state of the manifest; see [`refresh`](Self::refresh).
+    pub fn read_only(path: impl AsRef<Path>) -> Self {
+        Self::read_only_with(path, DirPathOptions::new())
+    }
+
+    /// As [`read_only`](Self::read_only), with options.
+    pub fn read_only_with(path: impl AsRef<Path>, options: DirPathOptions) -> Self {
+        let path = path.as_ref().to_path_buf();
+        Self { path, options, read_only: true, open: Mutex::new(None) }
+    }
+
+    /// Of a path that is read only: looks at the manifest anew. Objects that were moved are found without it.
+    ///
+    /// # Cost
+    /// Reads the manifest.
+    ///
+    /// # Errors
+    /// `Precondition` of a path that is not in use, or is owned; `NotFound`, `Damaged`, `Stale`; `Io`. Then it shows what it did.
+    pub fn refresh(&self) -> Result<()> {
+        if !self.read_only {
+            let what = "the owner of a path needs no look at it";
+            return Err(Error::new(ErrorKind::Precondition, "refresh", &self.path, what));
+        }
+        self.core()?.refresh()
+    }
+
+    /// Finds files of this path that nothing lists any more, which crashes left in `obj`; with `remove` takes them away. Files of others
+    /// stay in any case.
+    ///
+    /// # Durability
+    /// None is needed: what comes back after a power cut is found again.
+    ///
+    /// # Cost
+    /// Lists all directories of the path, and looks into each file that is not listed; no sync.
+    ///
+    /// # Errors
+    /// `Precondition` if the path is not in use; `ReadOnly`, `Closed`, `Poisoned`, `Io`; what was removed by then stays removed.
+    pub fn gc(&self, remove: bool) -> Result<GcReport> {
+        self.core()?.gc(remove)
     }
 
     /// The directory, as it was given.
@@ -84,7 +134,7 @@ impl DirPath {
     ///
     /// # Cost
     /// Reads the manifest, and the names in `seg`; looks at each segment. The syncs of [`Log::open`](crate::log::Log::open).
-    pub(crate) fn open(&self) -> Result<Arc<Core>> {
+    pub(in crate::pool) fn open(&self) -> Result<Arc<Core>> {
         let mut slot = self.slot();
         if let Some(opened) = slot.as_ref().filter(|opened| !opened.core.is_poisoned()) {
             return Ok(Arc::clone(&opened.core));
@@ -92,20 +142,22 @@ impl DirPath {
         if let Some(before) = slot.take() {
             before.core.close();
         }
-        let (core, report) = Core::open(&self.path, &self.options)?;
+        let (core, report) = if self.read_only {
+            Core::read_only(&self.path, &self.options)?
+        } else {
+            Core::open(&self.path, &self.options)?
+        };
         *slot = Some(Opened { core: Arc::clone(&core), report });
         Ok(core)
     }
 
     /// The path in use.
-    pub(crate) fn core(&self) -> Result<Arc<Core>> {
-        match self.slot().as_ref() {
-            Some(opened) => Ok(Arc::clone(&opened.core)),
-            None => {
-                let what = "the path is not in use; track it first";
-                Err(Error::new(ErrorKind::Precondition, "use path", &self.path, what))
-            }
+    pub(in crate::pool) fn core(&self) -> Result<Arc<Core>> {
+        if let Some(opened) = self.slot().as_ref() {
+            return Ok(Arc::clone(&opened.core));
         }
+        let what = "the path is not in use; track it first";
+        Err(Error::new(ErrorKind::Precondition, "use path", &self.path, what))
     }
 }
 

@@ -10,6 +10,8 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
+use uuid::Uuid;
+
 use super::core::{Core, OBJECTS, Owner, SEGMENTS, Seg, State, Writer, open_dir, prefix};
 use super::options::{DirPathOptions, OpenReport};
 use super::table::{Misfit, Place, Table};
@@ -57,8 +59,7 @@ pub(super) fn look(dir: &dyn Dir) -> Result<Option<log::Peek>> {
         return Err(Error::new(ErrorKind::NotOurs, "open path", dir.path(), what));
     }
     if names.iter().any(|name| name == SEGMENTS || name == OBJECTS) {
-        let what = "there are objects and no manifest, which is made first and never removed; restore it from a copy, \
-                    or have it made anew from the objects";
+        let what = "there are objects and no manifest, which is made first and never removed; restore it from a copy";
         return Err(Error::new(ErrorKind::Damaged, "open path", &dir.path().join(MANIFEST), what));
     }
     Ok(None)
@@ -153,6 +154,7 @@ impl Core {
             options: options.clone(),
             store_id,
             poison: Poison::default(),
+            read_only: false,
             owner: Mutex::new(Some(Owner { manifest, _claim: claim })),
             writer: Mutex::new(writer),
             state: Mutex::new(state),
@@ -200,16 +202,24 @@ impl Look<'_> {
 
 /// Whether an unlisted file by the name of a segment is one of this path: by its header, or by as much of that as a crash left.
 pub(super) fn is_remnant(dir: &dyn Dir, name: &OsStr, store_id: [u8; 16]) -> Result<bool> {
+    let Some(number) = segment_number(name) else { return Ok(false) };
+    begins(dir, name, &FileHeader::segment(store_id, number, 1))
+}
+
+/// As [`is_remnant`], of the own file of an object.
+pub(super) fn is_own_remnant(dir: &dyn Dir, name: &OsStr, key: Uuid) -> Result<bool> {
+    begins(dir, name, &FileHeader::own(key))
+}
+
+fn begins(dir: &dyn Dir, name: &OsStr, header: &FileHeader) -> Result<bool> {
     let path: PathBuf = dir.path().join(name);
     let fail = |e| Error::system("look at", &path, e);
-    let Some(number) = segment_number(name) else { return Ok(false) };
     if dir.stat(name).map_err(fail)?.kind != Kind::File {
         return Ok(false);
     }
     let file = dir.open(name, How::Read).map_err(fail)?;
     let mut head = [0; FILE_HEADER];
     file.read_at(&mut head, 0).map_err(fail)?;
-    let whole = FileHeader::segment(store_id, number, 1).encode();
-    let same = common(&head, &whole);
+    let same = common(&head, &header.encode());
     Ok(same >= SALT_AT || head.get(same..).is_some_and(|rest| rest.iter().all(|byte| *byte == 0)))
 }

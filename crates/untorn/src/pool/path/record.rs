@@ -245,6 +245,7 @@ fn replace<'a>(input: &mut Reader<'a>) -> Option<Replace<'a>> {
 }
 
 #[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "sums of a test")]
 mod tests {
     use super::*;
     use crate::pool::Compression;

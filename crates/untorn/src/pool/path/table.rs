@@ -265,13 +265,13 @@ impl Table {
                 _ => steps.push((from, nth, 1)),
             }
         }
-        let step = |(from, nth, len): (Option<u64>, usize, usize)| match from {
-            Some(from) => Step::Copy { from, len: len as u64 },
-            None => {
-                let start = nth.saturating_mul(KEY);
-                let end = start.saturating_add(len.saturating_mul(KEY));
-                Step::New(bytes.get(start..end).unwrap_or_default())
+        let step = |(from, nth, len): (Option<u64>, usize, usize)| {
+            if let Some(from) = from {
+                return Step::Copy { from, len: len as u64 };
             }
+            let start = nth.saturating_mul(KEY);
+            let end = start.saturating_add(len.saturating_mul(KEY));
+            Step::New(bytes.get(start..end).unwrap_or_default())
         };
         let steps = steps.into_iter().map(step).collect();
         out.replace(&Replace { steps, ..header(name, id, meta, keys) });
@@ -286,7 +286,9 @@ fn header<'a>(name: &'a str, id: u64, meta: &'a [u8], keys: &[Uuid]) -> Replace<
 
 fn flat(keys: &[Uuid]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(keys.len().saturating_mul(KEY));
-    keys.iter().for_each(|key| bytes.extend_from_slice(key.as_bytes()));
+    for key in keys {
+        bytes.extend_from_slice(key.as_bytes());
+    }
     bytes
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::core::Core;
-use super::{DirPath, DirPathOptions};
+use super::{DirPath, DirPathOptions, verify_path};
 use crate::fs::{Fs, SyncSite};
 use crate::pool::batch::{Batch, Meta};
 use crate::pool::segment::{Segment, own_name};
@@ -140,7 +140,7 @@ fn a_commit_of_nothing_costs_nothing_and_others_what_they_need() {
     core.delete(key(2)).unwrap();
     assert_eq!(syncs(&|| core.commit().unwrap()), [0, 0, 0, 0, 0, 1]);
     let all = keys(&[1, 3, 4]);
-    let point = || drop(path.checkpoint("a", &all, b"").unwrap());
+    let point = || assert_eq!(path.checkpoint("a", &all, b"").unwrap().0, 1);
     assert_eq!(syncs(&point), [0, 0, 0, 0, 0, 1]);
     assert_eq!(syncs(&|| path.drop_set("b").unwrap()), [0; 6]);
     assert_eq!(syncs(&|| path.drop_set("a").unwrap()), [0, 0, 0, 0, 0, 1]);
@@ -573,4 +573,102 @@ fn too_long_an_object_writes_nothing() {
     let core = path.open().unwrap();
     let error = core.write(&mut batch(&[(1, 10), (2, 1001)]), false).unwrap_err();
     assert_eq!((error.kind(), core.keys().len()), (ErrorKind::TooLarge, 0));
+}
+
+#[test]
+fn verify_finds_what_is_damaged_and_nothing_else() {
+    let fs = disk();
+    let path = open(&fs);
+    let core = path.core().unwrap();
+    write(&core, &[(1, 100), (2, 100), (3, LONG), (4, LONG)]);
+    core.commit().unwrap();
+    write(&core, &[(5, 100)]);
+    let verify = || verify_path(PATH, Arc::new(fs.clone()), |_, _| ()).unwrap();
+    let before = fs.image_hash();
+    let report = verify();
+    assert!(report.is_sound());
+    assert_eq!((report.objects, report.own_files, report.segments), (4, 2, 1));
+    assert_eq!((report.bytes, fs.image_hash()), (200 + 2 * LONG as u64, before));
+    fs.flip_bit("/data/pool/seg/0000000000000001.seg", (64 + 192 + 64 + 5) * 8).unwrap();
+    let dir = fs.open_dir(Path::new("/data/pool/obj/c1")).unwrap();
+    dir.unlink(&own_name(key(4))).unwrap();
+    let mut damage = verify().damage;
+    damage.sort_by_key(|one| one.key);
+    let found: Vec<_> = damage.iter().map(|one| (one.key.unwrap(), one.offset)).collect();
+    assert_eq!(found, [(key(2), Some(64 + 192)), (key(4), None)]);
+    let error = verify_path("/data", Arc::new(fs.clone()), |_, _| ()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotOurs);
+    let meta = "/data/pool/manifest/META";
+    fs.flip_bit(meta, 100).unwrap();
+    let damage = verify().damage;
+    assert_eq!((damage.len(), damage[0].key), (1, None));
+}
+
+#[test]
+fn a_reader_follows_what_moves_and_misses_what_is_gone() {
+    let fs = disk();
+    let path = open(&fs);
+    let core = path.core().unwrap();
+    write(&core, &(0..20).map(|n| (n, 400)).chain([(20, LONG)]).collect::<Vec<_>>());
+    core.commit().unwrap();
+    let reader = DirPath::read_only_with(PATH, options(Arc::new(fs.clone())));
+    let seen = reader.open().unwrap();
+    assert_eq!(sorted(reader.durable_keys()).len(), 21);
+    for n in (0..21).filter(|n| n % 4 != 0 || *n == 20) {
+        core.delete(key(n)).unwrap();
+    }
+    core.commit().unwrap();
+    core.compact().unwrap();
+    assert!((0..20).filter(|n| n % 4 == 0).all(|n| reads(&seen, n, 400)));
+    let mut buf = Vec::new();
+    assert_eq!(seen.get(key(20), &mut buf).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(seen.get(key(1), &mut buf).unwrap_err().kind(), ErrorKind::NotFound);
+    write(&core, &[(30, 10)]);
+    core.commit().unwrap();
+    assert!(!seen.contains(key(30)));
+    reader.refresh().unwrap();
+    assert!(reads(&seen, 30, 10));
+    for error in [
+        seen.commit().unwrap_err(),
+        seen.write(&mut batch(&[(4, 1)]), false).unwrap_err(),
+        reader.checkpoint("a", &[], b"").unwrap_err(),
+        reader.gc(true).unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::ReadOnly);
+    }
+    seen.hold(key(30)).unwrap();
+    core.delete(key(30)).unwrap();
+    core.commit().unwrap();
+    let before = fs.image_hash();
+    reader.refresh().unwrap();
+    seen.release(key(30));
+    drop((seen, reader));
+    assert_eq!(fs.image_hash(), before);
+    assert_eq!(path.refresh().unwrap_err().kind(), ErrorKind::Precondition);
+    let nothing = DirPath::read_only_with("/data/none", options(Arc::new(fs.clone())));
+    assert_eq!(nothing.open().unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[test]
+fn gc_removes_what_nothing_lists_and_leaves_the_rest() {
+    let fs = disk();
+    let path = open(&fs);
+    let core = path.core().unwrap();
+    write(&core, &[(1, 10), (2, LONG)]);
+    core.commit().unwrap();
+    write(&core, &[(3, LONG), (4, 10)]);
+    let fs = fs.kill();
+    let path = open(&fs);
+    let core = path.core().unwrap();
+    write(&core, &[(5, LONG)]);
+    let foreign = "/data/pool/obj/c1/00000000000000000000000000000000.obj";
+    fs.put(foreign, b"mine").unwrap();
+    let looked = path.gc(false).unwrap();
+    assert_eq!((looked.files.len(), looked.foreign.len()), (1, 1));
+    assert!(looked.files[0].ends_with(own_name(key(3))) && looked.bytes > LONG as u64);
+    assert_eq!(path.gc(true).unwrap(), looked);
+    assert!(path.gc(true).unwrap().files.is_empty());
+    core.commit().unwrap();
+    assert!(reads(&core, 1, 10) && reads(&core, 2, LONG) && reads(&core, 5, LONG));
+    assert_eq!(fs.read(foreign).unwrap(), b"mine");
 }

@@ -36,7 +36,7 @@ struct Written {
 
 impl Core {
     /// Stages a key that the path has, or whose bytes are still there, for the loose set; false if they are not.
-    pub(crate) fn stage(&self, key: Uuid, hold: bool) -> Result<bool> {
+    pub(in crate::pool) fn stage(&self, key: Uuid, hold: bool) -> Result<bool> {
         self.check("persist")?;
         Ok(self.stage_known(key, hold))
     }
@@ -54,7 +54,7 @@ impl Core {
 
     /// Writes all objects of the batch and stages them for the loose set, or none. A key that is known is only staged. With `hold`
     /// each is registered.
-    pub(crate) fn write(&self, batch: &mut Batch, hold: bool) -> Result<()> {
+    pub(in crate::pool) fn write(&self, batch: &mut Batch, hold: bool) -> Result<()> {
         let mut writer = self.writer();
         self.check("persist")?;
         let before = {
@@ -63,7 +63,7 @@ impl Core {
         };
         let mut written = Written::default();
         if let Err(error) = self.write_parts(&mut writer, batch, &mut written) {
-            self.roll_back(written, before);
+            self.roll_back(&written, before);
             return Err(error);
         }
         {
@@ -159,11 +159,10 @@ impl Core {
         };
         let name = segment_name(number);
         let header = FileHeader::segment(self.store_id, number, u32::from_le_bytes(salt));
-        let file = Segment::create(&*dir, &name, header).map_err(|e| {
+        let file = Segment::create(&*dir, &name, header).inspect_err(|e| {
             if e.kind() != ErrorKind::AlreadyExists {
                 drop(commit::unlink(&*dir, &name));
             }
-            e
         })?;
         let seg = Seg { file: Some(Arc::new(file)), len: FIRST, live: 0, unsynced: true };
         let mut state = self.state();
@@ -273,7 +272,7 @@ impl Core {
     }
 
     /// Undoes what a batch did (W1).
-    fn roll_back(&self, written: Written, before: Option<(u64, u64)>) {
+    fn roll_back(&self, written: &Written, before: Option<(u64, u64)>) {
         for (key, _) in &written.own {
             if let Ok(dir) = self.prefix_dir(prefix(*key)) {
                 drop(commit::unlink(&*dir, &own_name(*key)));
@@ -336,7 +335,7 @@ impl Core {
 
     /// Takes the own file of another tier over, by a second name where that can be, and stages it for the loose set. `name` leads to
     /// `file` in `dir`. A key that is known is only staged. With `hold` it is registered.
-    pub(crate) fn link_own(
+    pub(in crate::pool) fn link_own(
         &self,
         key: Uuid,
         (dir, name): (&dyn Dir, &OsStr),
@@ -357,11 +356,8 @@ impl Core {
             return Err(Error::new(ErrorKind::TooLarge, "persist", &self.path, what));
         }
         let to = self.free_own_name(&mut writer, key)?;
-        let taken = self.take_over(key, (dir, name), file, &*to, &object);
-        let taken = taken.map_err(|e| {
-            drop(commit::unlink(&*to, &own_name(key)));
-            e
-        })?;
+        let taken = take_over(key, (dir, name), file, &*to, &object);
+        let taken = taken.inspect_err(|_| drop(commit::unlink(&*to, &own_name(key))))?;
         {
             let mut state = self.state();
             state.insert(key, object);
@@ -371,35 +367,34 @@ impl Core {
         self.empty_trash(&mut writer);
         self.sync_overflow()
     }
+}
 
-    /// Link, else share the blocks, else copy. Returns the file that is to be synced.
-    fn take_over(
-        &self,
-        key: Uuid,
-        (dir, name): (&dyn Dir, &OsStr),
-        file: &Arc<Segment>,
-        to: &dyn Dir,
-        object: &Listed,
-    ) -> Result<Arc<Segment>> {
-        let own = own_name(key);
-        if !file.is_tainted() {
-            if dir.link(name, to, &own).is_ok() && leads_to(to, &own, file) {
-                return Ok(Arc::clone(file));
-            }
-            commit::unlink(to, &own)?;
-            if let Ok(new) = to.open(&own, How::CreateNew(0o600)) {
-                if new.reflink_from(&*file.file).is_ok() {
-                    return Segment::open(new).map(Arc::new);
-                }
-            }
-            commit::unlink(to, &own)?;
+/// Link, else share the blocks, else copy. Returns the file that is to be synced.
+fn take_over(
+    key: Uuid,
+    (dir, name): (&dyn Dir, &OsStr),
+    file: &Arc<Segment>,
+    to: &dyn Dir,
+    object: &Listed,
+) -> Result<Arc<Segment>> {
+    let own = own_name(key);
+    if !file.is_tainted() {
+        if dir.link(name, to, &own).is_ok() && leads_to(to, &own, file) {
+            return Ok(Arc::clone(file));
         }
-        let (mut bytes, mut batch) = (Vec::new(), Batch::new());
-        let read = file.read(FIRST, object.stored, key, &mut bytes)?;
-        batch.push_stored(key, read.meta, read.bytes);
-        batch.seal(0, FileHeader::own(key).salt);
-        create_own(to, key, batch.frames(0..1)).map(Arc::new)
+        commit::unlink(to, &own)?;
+        if let Ok(new) = to.open(&own, How::CreateNew(0o600))
+            && new.reflink_from(&*file.file).is_ok()
+        {
+            return Segment::open(new).map(Arc::new);
+        }
+        commit::unlink(to, &own)?;
     }
+    let (mut bytes, mut batch) = (Vec::new(), Batch::new());
+    let read = file.read(FIRST, object.stored, key, &mut bytes)?;
+    batch.push_stored(key, read.meta, read.bytes);
+    batch.seal(0, FileHeader::own(key).salt);
+    create_own(to, key, batch.frames(0..1)).map(Arc::new)
 }
 
 /// Whether the name leads to the inode that we know: an error, or a success, may have been of something else.
@@ -431,10 +426,7 @@ fn create_own(dir: &dyn Dir, key: Uuid, frame: &[u8]) -> Result<Segment> {
     let name = own_name(key);
     let file = Segment::create(dir, &name, FileHeader::own(key));
     let written = file.and_then(|file| file.append(frame, FIRST).map(|()| file));
-    written.map_err(|e| {
-        drop(commit::unlink(dir, &name));
-        e
-    })
+    written.inspect_err(|_| drop(commit::unlink(dir, &name)))
 }
 
 /// Makes a directory, if it is not there. The next commit syncs its parent, also if somebody else made it, who may have died then.
