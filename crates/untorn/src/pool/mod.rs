@@ -19,7 +19,7 @@ pub use batch::{Batch, Meta, Object, codec_id};
 pub use compress::Compression;
 pub use dir::{DirOptions, DirStore};
 pub use file_backed::{
-    ExportReport, FileBackedOptions, ImportReport, Suspicion, export_file_backed,
+    ExportReport, FileBackedOptions, ImportReport, Suspicion, Verify, export_file_backed,
     import_file_backed,
 };
 pub use mem::{MemPath, MemStore};

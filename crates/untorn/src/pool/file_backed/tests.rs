@@ -5,7 +5,7 @@ use crate::pool::{
 };
 use crate::sim::{Effect, Fault, FaultKind, Item, SimFs};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 fn key(n: u32) -> Uuid {
     // Spread over the directories.
