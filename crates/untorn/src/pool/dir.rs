@@ -376,7 +376,7 @@ mod tests {
     fn on(fs: &SimFs, limit: u64) -> impl FnMut() -> (DirStore, DirPath) + use<> {
         let (fs, next): (Arc<dyn Fs>, _) = (Arc::new(fs.clone()), Cell::new(0));
         move || {
-            next.set(next.get() + 1);
+            next.update(|next: u32| next.saturating_add(1));
             let options = DirOptions::new().fs(Arc::clone(&fs)).disk_limit(limit);
             let store = DirStore::with("/scratch", &options).unwrap();
             let options = DirPathOptions::new().fs(Arc::clone(&fs));
