@@ -376,7 +376,7 @@ mod tests {
     fn on(fs: &SimFs, limit: u64) -> impl FnMut() -> (DirStore, DirPath) + use<> {
         let (fs, next): (Arc<dyn Fs>, _) = (Arc::new(fs.clone()), Cell::new(0));
         move || {
-            next.set(next.get() + 1);
+            next.update(|next: u32| next.saturating_add(1));
             let options = DirOptions::new().fs(Arc::clone(&fs)).disk_limit(limit);
             let store = DirStore::with("/scratch", &options).unwrap();
             let options = DirPathOptions::new().fs(Arc::clone(&fs));
@@ -427,6 +427,11 @@ mod tests {
         for key in [1, 2].map(Uuid::from_u128) {
             store.delete(key).unwrap();
         }
+        // With the last hold an object goes that no set lists.
+        store.put_persisted(&path, &mut batch(&[(3, 100), (3, 100)])).unwrap();
+        store.delete_persisted(&path, Uuid::from_u128(3)).unwrap();
+        store.delete(Uuid::from_u128(3)).unwrap();
+        assert!(path.core().unwrap().look(Uuid::from_u128(3)).is_none());
         let again = DirPath::with(path.path(), DirPathOptions::new().fs(Arc::new(fs.clone())));
         assert_eq!(store.sanitize_path(&again).unwrap_err().kind(), ErrorKind::Locked);
         drop(path);

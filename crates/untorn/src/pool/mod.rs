@@ -96,7 +96,7 @@ pub use compress::Compression;
 pub use dir::{DirOptions, DirStore};
 pub use fb::Fb;
 pub use file_backed::{
-    ExportReport, FileBackedOptions, ImportReport, Suspicion, export_file_backed,
+    ExportReport, FileBackedOptions, ImportReport, Suspicion, Verify, export_file_backed,
     import_file_backed,
 };
 pub use guard::{OwnedReadGuard, ReadGuard, WriteGuard};

@@ -47,13 +47,13 @@ pub fn export_file_backed(
     let core = from.open()?;
     let mut keys = match set {
         None => from.durable_keys(),
-        Some(name) => match from.read_set(name)? {
-            Some(set) => set.keys,
-            None => {
+        Some(name) => {
+            let no_set = || {
                 let what = format!("there is no set {name:?}");
-                return Err(Error::new(ErrorKind::NotFound, WHAT, from.path(), what));
-            }
-        },
+                Error::new(ErrorKind::NotFound, WHAT, from.path(), what)
+            };
+            from.read_set(name)?.ok_or_else(no_set)?.keys
+        }
     };
     keys.sort_unstable();
     let staged = TempDir::begin(&*options.fs, WHAT, to.as_ref())?;

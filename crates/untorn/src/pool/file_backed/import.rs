@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::super::batch::{Batch, Meta};
 use super::super::path::Core;
-use super::{DirPath, Error, ErrorKind, FileBackedOptions, PIECE, Result, prefix, prefix_name};
+use super::{DirPath, Error, ErrorKind, FileBackedOptions, PIECE, Result, prefix_name};
 use crate::fs::{Dir, How, Kind};
 
 /// So many names that are left are listed.

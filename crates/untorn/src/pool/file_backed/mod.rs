@@ -4,7 +4,6 @@
 //! <dir>/<hh>/<32 hex>    hh = 00 to ff, the first two digits of the name; digits in lower case
 //! ```
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -26,6 +25,9 @@ pub use import::{ImportReport, Suspicion, import_file_backed};
 /// Bytes of objects that go to a path with one write.
 const PIECE: usize = 1 << 20;
 
+/// Says of an object's key and bytes whether they are one.
+pub type Verify<'a> = &'a dyn Fn(Uuid, &[u8]) -> bool;
+
 /// Options of [`import_file_backed`] and [`export_file_backed`].
 #[must_use]
 #[non_exhaustive]
@@ -39,7 +41,7 @@ pub struct FileBackedOptions<'a> {
     /// Import: the type of the objects, see [`Meta::tag`](super::Meta). Default 0, none.
     pub tag: u64,
     /// Import: says whether bytes are an object. Those that are not are never taken. Default: all are.
-    pub verify: Option<&'a dyn Fn(Uuid, &[u8]) -> bool>,
+    pub verify: Option<Verify<'a>>,
     /// Is told now and then how many objects it has gone through.
     pub progress: Option<&'a mut dyn FnMut(u64)>,
 }
@@ -77,7 +79,7 @@ impl<'a> FileBackedOptions<'a> {
     }
 
     /// Sets what says whether bytes are an object.
-    pub fn verify(mut self, verify: &'a dyn Fn(Uuid, &[u8]) -> bool) -> Self {
+    pub fn verify(mut self, verify: Verify<'a>) -> Self {
         self.verify = Some(verify);
         self
     }

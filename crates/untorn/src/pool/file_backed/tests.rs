@@ -5,15 +5,16 @@ use crate::pool::{
 };
 use crate::sim::{Effect, Fault, FaultKind, Item, SimFs};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 fn key(n: u32) -> Uuid {
     // Spread over the directories.
     Uuid::from_u128((u128::from(n.wrapping_mul(0x9e37_79b9)) << 96) | u128::from(n))
 }
 
+#[expect(clippy::arithmetic_side_effects, reason = "sums of a test")]
 fn body(n: u32) -> Vec<u8> {
-    let len = if n % 10 == 0 { 300_000 } else { 100 + n as usize };
+    let len = if n.is_multiple_of(10) { 300_000 } else { 100 + n as usize };
     (0..len).map(|at| u8::try_from((at + n as usize) % 250).unwrap() + 1).collect()
 }
 

@@ -159,16 +159,13 @@ fn sweep_owner(
         if file == LOCK {
             continue;
         }
-        match scratch(&*dir, &file).map_err(fail)? {
-            Some(bytes) => {
-                unlink(&*dir, &file)?;
-                report.files = report.files.saturating_add(1);
-                report.bytes = report.bytes.saturating_add(bytes);
-            }
-            None => {
-                clean = false;
-                report.left.push(dir.path().join(&file));
-            }
+        if let Some(bytes) = scratch(&*dir, &file).map_err(fail)? {
+            unlink(&*dir, &file)?;
+            report.files = report.files.saturating_add(1);
+            report.bytes = report.bytes.saturating_add(bytes);
+        } else {
+            clean = false;
+            report.left.push(dir.path().join(&file));
         }
     }
     if clean {

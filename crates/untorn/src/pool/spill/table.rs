@@ -339,6 +339,7 @@ impl Table {
 
     /// Counts everything anew: whether the sums are right (B2).
     #[cfg(test)]
+    #[expect(clippy::arithmetic_side_effects, reason = "sums of a test")]
     pub(super) fn recount(&self) -> bool {
         let mut live: HashMap<u32, u64> = HashMap::new();
         let mut all = 0;

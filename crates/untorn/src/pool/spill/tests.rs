@@ -3,10 +3,12 @@ use crate::pool::Meta;
 use crate::pool::batch::framed_len;
 use crate::sim::{CallKind, Effect, Fault, FaultKind, SimFs};
 
+#[expect(clippy::arithmetic_side_effects, reason = "sums of a test")]
 fn key(n: usize) -> Uuid {
     Uuid::from_u128(n as u128 + 1)
 }
 
+#[expect(clippy::arithmetic_side_effects, reason = "sums of a test")]
 fn body(n: usize, len: usize) -> Vec<u8> {
     (0..len).map(|at| u8::try_from((at * 7 + n) % 251).unwrap()).collect()
 }

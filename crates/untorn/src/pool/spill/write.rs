@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::super::batch::{Batch, Part};
 use super::super::frame::{FILE_HEADER, FileHeader};
 use super::super::segment::{Segment, own_name};
-use super::table::{At, Gone, Out, Spilled};
+use super::table::{At, Gone, Out, Spilled, Table};
 use super::{Spill, unlink};
 use crate::{ErrorKind, Result};
 
@@ -84,19 +84,9 @@ impl<'s> Writing<'s> {
 
     /// The segment of this batch.
     fn out(&mut self) -> Result<&Out> {
-        let out = match self.out.take().or_else(|| self.spill.with(super::Table::take)) {
+        let out = match self.out.take().or_else(|| self.spill.with(Table::take)) {
             Some(out) => out,
-            None => {
-                let number = self.spill.with(super::Table::number);
-                let number = number.ok_or_else(|| {
-                    let what = "it has had all the segments that there are numbers for";
-                    self.spill.refuse(ErrorKind::TooLarge, what.to_owned())
-                })?;
-                let segment = self.spill.make_segment(number)?;
-                self.used = self.used.saturating_add(FILE_HEADER as u64);
-                self.made = true;
-                self.spill.with(|table| table.made(number, &segment))
-            }
+            None => self.make()?,
         };
         if self.start == 0 {
             self.start = out.end;
@@ -104,9 +94,21 @@ impl<'s> Writing<'s> {
         Ok(self.out.insert(out))
     }
 
+    /// A new segment.
+    fn make(&mut self) -> Result<Out> {
+        let number = self.spill.with(Table::number).ok_or_else(|| {
+            let what = "it has had all the segments that there are numbers for";
+            self.spill.refuse(ErrorKind::TooLarge, what.to_owned())
+        })?;
+        let segment = self.spill.make_segment(number)?;
+        self.used = self.used.saturating_add(FILE_HEADER as u64);
+        self.made = true;
+        Ok(self.spill.with(|table| table.made(number, &segment)))
+    }
+
     /// Makes all that was written known.
     pub(super) fn insert(self) {
-        self.done(|table, key, spilled| table.insert(key, spilled));
+        self.done(Table::insert);
     }
 
     /// What was written is where objects are now that were elsewhere; those that are not there any more stay gone. Returns how
@@ -122,7 +124,7 @@ impl<'s> Writing<'s> {
         bytes
     }
 
-    fn done(mut self, mut take: impl FnMut(&mut super::Table, Uuid, &Spilled) -> bool) {
+    fn done(mut self, mut take: impl FnMut(&mut Table, Uuid, &Spilled) -> bool) {
         let written = std::mem::take(&mut self.written);
         let unused = self.reserved.saturating_sub(self.used);
         let limit = self.spill.limits.segment_bytes;
@@ -142,7 +144,9 @@ impl<'s> Writing<'s> {
             gone
         });
         // What cannot be taken away now goes with the directory.
-        gone.iter().for_each(|gone| drop(spill.unlink(gone)));
+        for gone in &gone {
+            drop(spill.unlink(gone));
+        }
     }
 }
 
