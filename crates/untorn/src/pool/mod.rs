@@ -53,6 +53,7 @@ mod budget;
 mod compress;
 #[cfg(feature = "sim")]
 pub mod conformance;
+pub mod convenience;
 mod dir;
 mod entry;
 mod fb;

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use uuid::Uuid;
 
-use super::batch::{FRAME_HEADER, Meta, Object, framed_len};
+use super::batch::{FRAME_HEADER, Object, framed_len};
 use super::frame::{FILE_HEADER, FileHeader, FileKind, FrameHeader, Parsed};
 use crate::codec::checksum::crc32;
 use crate::fs::{Dir, File, How};
@@ -322,12 +322,6 @@ pub(super) struct Scanned {
     pub(super) header: FrameHeader,
     /// Whether the payload fits it.
     pub(super) sound: bool,
-}
-
-impl Scanned {
-    pub(super) const fn meta(&self) -> Meta {
-        self.header.meta
-    }
 }
 
 fn piece(len: u64) -> usize {

@@ -152,10 +152,10 @@ impl<T: Numbered> Strategy<T> for Shelf {
     }
 }
 
+pub(crate) type Store = Arc<BackingStore<Arc<Shelf>>>;
+
 /// A pool of so many values in memory, on a shelf, without a runtime.
-pub(crate) fn pool<T: Numbered>(
-    limit: usize,
-) -> (Arc<Shelf>, Arc<BackingStore<Arc<Shelf>>>, Arc<Pool<T>>) {
+pub(crate) fn pool<T: Numbered>(limit: usize) -> (Arc<Shelf>, Store, Arc<Pool<T>>) {
     let shelf = Arc::new(Shelf::default());
     let store = Arc::new(BackingStore::open(Arc::clone(&shelf)));
     let pool = Arc::new(Pool::new(Arc::clone(&store), limit));

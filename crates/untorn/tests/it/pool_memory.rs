@@ -305,7 +305,7 @@ fn whatever_eight_threads_do_the_budget_holds_and_nothing_is_lost() {
                     let mut mine: Vec<(u64, Fb<u64>)> = Vec::new();
                     for n in 0..400 {
                         let value = t * 1000 + n;
-                        if mine.is_empty() || rng(&mut state) % 3 == 0 {
+                        if mine.is_empty() || rng(&mut state).is_multiple_of(3) {
                             mine.push((value, pool.blocking_insert(value).unwrap()));
                         }
                         let at = below(&mut state, mine.len());
@@ -345,4 +345,32 @@ fn whatever_eight_threads_do_the_budget_holds_and_nothing_is_lost() {
         assert_eq!(shelf.len(), 0, "limit {limit}");
         store.blocking_finished().unwrap();
     }
+}
+
+/// An existing crate's save: nothing is deleted unless the key was changed.
+#[test]
+fn a_save_deletes_nothing_before_its_key_is_changed() {
+    use untorn::pool::convenience::{blocking_save, blocking_save_with};
+    let (_, store, pool) = pool::<u64>(2);
+    let path = store.blocking_track_path(ShelfPath::default()).unwrap();
+    let insert = |n| Arc::new(pool.blocking_insert(n).unwrap());
+    let old: Vec<_> = (0..4).map(insert).collect();
+    blocking_save(&store, old.clone(), &path, 4, || Ok::<_, untorn::Error>(())).unwrap();
+    let new: Vec<_> = (4..6).map(insert).collect();
+    let refused = || Err(untorn::Error::of_caller(ErrorKind::Io, "write the key", "refused"));
+    let failed = blocking_save::<_, _, (), untorn::Error>(&store, new.clone(), &path, 4, refused);
+    assert_eq!(failed.unwrap_err().kind(), ErrorKind::Io);
+    assert_eq!(path.all_keys().len(), 6);
+    let none = blocking_save(&store, new.clone(), &path, 0, || Ok::<_, untorn::Error>(()));
+    assert_eq!(none.unwrap_err().kind(), ErrorKind::Precondition);
+    let answer = blocking_save_with(
+        &store,
+        |persister| new.iter().try_for_each(|fb| persister.persist(fb)),
+        &path,
+        1,
+        || Ok::<_, untorn::Error>("changed"),
+    );
+    assert_eq!(answer.unwrap(), "changed");
+    assert!(path.all_keys().len() == 2 && new.iter().all(|fb| path.contains_key(fb.key())));
+    assert_eq!(*old[3].blocking_load().unwrap(), 3);
 }

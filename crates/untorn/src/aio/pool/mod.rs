@@ -1,6 +1,6 @@
 //! The object pool, awaited: the same jobs on tokio's blocking pool.
 //!
-//! There are no types here: the async calls are those of [`BackingStore`], [`Pool`](crate::pool::Pool) and [`Fb`](crate::pool::Fb).
+//! But for [`save`] there is nothing here: the async calls are those of [`BackingStore`], [`Pool`](crate::pool::Pool) and [`Fb`](crate::pool::Fb).
 //! None blocks an executor, and none needs more than one blocking thread: whoever blocks on work that is only queued does it himself.
 //!
 //! ```
@@ -27,7 +27,10 @@
 
 mod fb;
 mod insert;
+mod save;
 mod store;
+
+pub use save::save;
 
 use std::sync::Arc;
 use std::task::Poll;
