@@ -43,6 +43,11 @@ fn run() -> Result<()> {
     {
         return cases::child(rest);
     }
+    if let [first, rest @ ..] = &*arguments
+        && first == cases::POOL
+    {
+        return cases::pool_child(rest);
+    }
     let Some(args) = Args::parse(arguments)? else { return Ok(()) };
     let _awake = args.awake.then(Awake::start).transpose()?;
     let mut report = Report::new(args.json, args.rounds, args.quick);

@@ -36,6 +36,10 @@ impl Pair {
         self.beside.push(beside);
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
     /// The least, the median and the greatest of the rounds' ratios.
     fn ratios(&self) -> [f64; 3] {
         let ratios: Vec<f64> = self.values.iter().zip(&self.beside).map(|(v, b)| v / b).collect();

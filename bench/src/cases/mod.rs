@@ -9,6 +9,7 @@ mod fold;
 mod frame;
 mod fresh;
 mod open;
+mod pool;
 mod recovery;
 mod reopen;
 mod replay;
@@ -19,6 +20,7 @@ mod update;
 mod window;
 
 pub use fold::{FOLD, child};
+pub use pool::{POOL, child as pool_child};
 pub use fresh::{ONE_RECORD, one_record};
 
 use crate::Result;
@@ -26,7 +28,7 @@ use crate::args::Args;
 use crate::report::Report;
 use crate::scratch::Scratch;
 
-pub const NAMES: [&str; 44] = [
+pub const NAMES: [&str; 47] = [
     "single",
     "threads",
     "window",
@@ -71,6 +73,9 @@ pub const NAMES: [&str; 44] = [
     "fold-load",
     "fold-synced",
     "fold-pgss",
+    "pool-16k",
+    "pool-200",
+    "pool-16m",
 ];
 
 pub fn run(case: &str, args: &Args, scratch: &Scratch, report: &mut Report) -> Result<()> {
@@ -119,6 +124,9 @@ pub fn run(case: &str, args: &Args, scratch: &Scratch, report: &mut Report) -> R
         "fold-load" => fold::load(args, scratch, report),
         "fold-synced" => fold::synced(args, scratch, report),
         "fold-pgss" => fold::pgss::run(args, scratch, report),
+        "pool-16k" => pool::middle(args, scratch, report),
+        "pool-200" => pool::small(args, scratch, report),
+        "pool-16m" => pool::large(args, scratch, report),
         _ => Err(format!("there is no case {case}").into()),
     }
 }

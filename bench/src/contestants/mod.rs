@@ -5,6 +5,7 @@ pub mod append;
 pub mod fill;
 pub mod fold;
 mod okaywal;
+pub mod pool;
 mod raft_engine;
 mod untorn;
 

@@ -247,7 +247,7 @@ fn expect(what: &str, found: u64, expected: u64) -> Result<()> {
 }
 
 /// KB of this process that are in memory and in no file.
-fn anonymous() -> Result<u64> {
+pub fn anonymous() -> Result<u64> {
     let status = fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
     let number = line.and_then(|line| line.split_whitespace().next());
@@ -269,14 +269,14 @@ fn on_disk(path: &Path) -> Result<u64> {
 }
 
 /// The most that is in memory meanwhile, looked at every few milliseconds.
-struct Peak {
+pub struct Peak {
     stop: Arc<AtomicBool>,
     most: Arc<AtomicU64>,
     thread: JoinHandle<()>,
 }
 
 impl Peak {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let (stop, most) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (stopped, seen) = (Arc::clone(&stop), Arc::clone(&most));
         let thread = std::thread::spawn(move || {
@@ -288,7 +288,7 @@ impl Peak {
         Self { stop, most, thread }
     }
 
-    fn stop(self) -> u64 {
+    pub fn stop(self) -> u64 {
         self.stop.store(true, Ordering::Relaxed);
         drop(self.thread.join());
         self.most.load(Ordering::Relaxed).max(anonymous().unwrap_or(0))

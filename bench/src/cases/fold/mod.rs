@@ -8,7 +8,8 @@ pub mod pgss;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-pub use self::child::{FOLD, child};
+pub use self::child::{FOLD, Peak, anonymous, child};
+pub use self::load::mixed;
 use self::child::{Figures, STORES};
 use crate::Result;
 use crate::args::Args;

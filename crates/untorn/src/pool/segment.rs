@@ -26,6 +26,9 @@ pub(super) const MAX_OBJECT: u64 = 1 << 30;
 const SEGMENT_END: &str = ".seg";
 /// The end of an own file's name.
 const OWN_END: &str = ".obj";
+/// What is written with one call. The page cache takes larger ones in larger pieces of memory, which it has to find first: up to
+/// ten times as slow, measured on ext4.
+const WRITE: usize = 64 << 10;
 /// Bytes that a scan reads at once.
 const PIECE: usize = 1 << 20;
 
@@ -138,8 +141,12 @@ impl Segment {
 
     /// Writes sealed frames. After an error any part of them may be there, and nothing may be written behind `at` any more.
     pub(super) fn append(&self, sealed: &[u8], at: u64) -> Result<()> {
-        let written = self.file.write_at(sealed, at);
-        written.map_err(|e| Error::system("write", self.path(), e).at(at))?;
+        let mut offset = at;
+        for piece in sealed.chunks(WRITE) {
+            let written = self.file.write_at(piece, offset);
+            written.map_err(|e| Error::system("write", self.path(), e).at(offset))?;
+            offset = offset.saturating_add(piece.len() as u64);
+        }
         self.len.fetch_max(at.saturating_add(sealed.len() as u64), Relaxed);
         Ok(())
     }
