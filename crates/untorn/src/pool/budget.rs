@@ -256,8 +256,10 @@ impl MemoryBudget {
     /// Wakes all who wait, to look again (G3).
     pub(crate) fn nudge(&self) {
         let mut ledger = self.ledger();
-        ledger.moved = ledger.moved.wrapping_add(1);
-        ledger.ring_all();
+        if !ledger.waiting.is_empty() {
+            ledger.moved = ledger.moved.wrapping_add(1);
+            ledger.ring_all();
+        }
     }
 
     /// Tells all who wait that nothing could be written.

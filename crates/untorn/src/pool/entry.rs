@@ -102,6 +102,8 @@ impl<T: Send + Sync + 'static> Entry<T> {
         room.keep();
         pool.came(weight);
         pool.queues().push(&entry, weight, Place::Small, End::Back);
+        // There is something to give up that who waits has not seen (G3).
+        pool.budget().nudge();
         entry
     }
 
@@ -211,9 +213,7 @@ impl<T: Send + Sync + 'static> Entry<T> {
         self.stand(place, weight, End::Back);
         job.finish(None);
         // Whoever waits for room to load the same need not wait any more (G3).
-        if pool.budget().waiting() > 0 {
-            pool.budget().nudge();
-        }
+        pool.budget().nudge();
         Ok(pin.then_some(value))
     }
 

@@ -74,6 +74,8 @@ mod rejected;
 mod runner;
 mod segment;
 mod sets;
+#[cfg(all(test, shuttle))]
+mod shuttle_tests;
 mod spill;
 mod stats;
 mod store;

@@ -46,6 +46,7 @@ impl<T: Send + Sync + 'static> Inner<T> {
         let batch = BATCH.min(self.budget.limit().checked_div(PART).unwrap_or(0));
         let (mut freed, mut leaving) = (0_u64, 0_u64);
         let mut claimed: Vec<Claimed<T>> = Vec::new();
+        let mut returned = false;
         let mut looks = lock(&self.queues).len().saturating_mul(4);
         while looks > 0 {
             let enough = freed.saturating_add(leaving) >= want;
@@ -66,12 +67,17 @@ impl<T: Send + Sync + 'static> Inner<T> {
                 }
                 GaveUp::Stays(place, weight, end) => {
                     lock(&self.queues).push(&entry, weight, place, end);
+                    returned = true;
                     if end == End::Front {
                         break;
                     }
                 }
                 GaveUp::Aside => {}
             }
+        }
+        if returned {
+            // Who looked while it was in our hands saw nothing (G3).
+            self.budget.nudge();
         }
         if claimed.is_empty() {
             return if freed > 0 { Reclaimed::Freed(freed) } else { Reclaimed::Nothing };
@@ -180,7 +186,13 @@ impl<T: Send + Sync + 'static> Inner<T> {
 
     pub(crate) fn reclaim_clean_for(&self, need: u64) -> bool {
         let over = self.budget.used().saturating_add(need).saturating_sub(self.budget.limit());
-        over > 0 && self.reclaim_clean_some(over) > 0
+        if over == 0 {
+            return false;
+        }
+        let freed = self.reclaim_clean_some(over);
+        // Who looked while dirty values were in our hands saw nothing (G3). Who waits himself goes on to have them written.
+        self.budget.nudge();
+        freed > 0
     }
 
     fn settle_backoff(&self, failed: bool) {

@@ -345,6 +345,7 @@ fn opened(dir: &dyn Dir, name: &OsStr, how: How) -> Result<Arc<dyn File>> {
 mod tests {
     use super::*;
     use crate::fs::Fs;
+    use crate::pool::Meta;
     use crate::pool::batch::Batch;
     use crate::sim::SimFs;
 
@@ -377,7 +378,7 @@ mod tests {
         let mut found = Vec::new();
         let each = &mut |one: Scanned| {
             assert!(!one.sound || one.header.crc(77) == crc32(&body(nth(one.header.key)), 0));
-            assert_eq!(one.meta(), Meta::new(1, 2, 3));
+            assert_eq!(one.header.meta, Meta::new(1, 2, 3));
             found.push((one.at, one.header.key, one.sound));
             Ok(())
         };
