@@ -50,6 +50,11 @@ enum Found {
         bytes: u64,
         fold: PathBuf,
     },
+    /// A segment of objects, or the file of one.
+    Objects {
+        path: PathBuf,
+        bytes: u64,
+    },
     /// A file of a log.
     Part {
         path: PathBuf,
@@ -114,6 +119,12 @@ pub(crate) fn inspect(path: &Path, out: &mut Out) -> Result<u8> {
     }
     if stat.is_dir() && super::fold::is_fold(path) {
         return super::fold::inspect(path, out);
+    }
+    if stat.is_dir() && super::pool::is_path(path) {
+        return super::pool::inspect(path, out);
+    }
+    if stat.is_dir() && super::pool::is_scratch(path) {
+        return super::pool::Spilled::of(path).tell(out);
     }
     let found = if stat.is_dir() { directory(path)? } else { file(path, &stat)? };
     if out.json() {
@@ -255,6 +266,9 @@ fn file(path: &Path, stat: &Metadata) -> Result<Found> {
     if head.starts_with(b"UNTORNFB") {
         return Ok(Found::Base { path: owned, bytes: stat.len(), fold: parent() });
     }
+    if head == *super::pool::MAGIC {
+        return Ok(Found::Objects { path: owned, bytes: stat.len() });
+    }
     if let Some(shown) = super::snap::told(path)? {
         return Ok(Found::Snapshot(shown));
     }
@@ -318,6 +332,10 @@ fn print(found: &Found, out: &mut Out) -> Result<()> {
         Found::Base { path, bytes, fold } => {
             out.line(format_args!("{}: the base of a fold, {}", path.display(), size(*bytes)))?;
             out.line(format_args!("`untorn inspect {}` shows all of it", fold.display()))
+        }
+        Found::Objects { path, bytes } => {
+            out.line(format_args!("{}: objects of a pool, {}", path.display(), size(*bytes)))?;
+            out.line(format_args!("`untorn pool verify` reads them, given the directory with `manifest`"))
         }
         Found::Part { path, part, log } => {
             out.line(format_args!("{}: of a log, {part}", path.display()))?;
