@@ -50,11 +50,7 @@ const PAIRS: &[Pair] = &[
         to: "pool",
         run: |args, out| plain(pool::from_file_backed, args, out),
     },
-    Pair {
-        from: "pool",
-        to: FILE_BACKED,
-        run: |args, out| plain(pool::to_file_backed, args, out),
-    },
+    Pair { from: "pool", to: FILE_BACKED, run: |args, out| plain(pool::to_file_backed, args, out) },
 ];
 
 const FILE_BACKED: &str = "file-backed";

@@ -335,7 +335,9 @@ fn print(found: &Found, out: &mut Out) -> Result<()> {
         }
         Found::Objects { path, bytes } => {
             out.line(format_args!("{}: objects of a pool, {}", path.display(), size(*bytes)))?;
-            out.line(format_args!("`untorn pool verify` reads them, given the directory with `manifest`"))
+            out.line(format_args!(
+                "`untorn pool verify` reads them, given the directory with `manifest`"
+            ))
         }
         Found::Part { path, part, log } => {
             out.line(format_args!("{}: of a log, {part}", path.display()))?;

@@ -22,7 +22,8 @@ struct Swept {
 
 pub(crate) fn sweep(args: &Sweep, out: &mut Out) -> Result<u8> {
     let dir = &*args.dir;
-    let mut swept = Swept { removed: Vec::new(), busy: Vec::new(), kept: Vec::new(), scratch: None };
+    let mut swept =
+        Swept { removed: Vec::new(), busy: Vec::new(), kept: Vec::new(), scratch: None };
     if let Some(store) = super::aof::find(dir)? {
         // What else is left over in it the next owner's open takes away.
         for dir in [store.home.clone(), store.home.join("log"), store.home.join("quarantine")] {

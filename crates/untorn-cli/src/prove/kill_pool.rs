@@ -58,7 +58,8 @@ impl PoolVictim {
         let seg = state.join("seg");
         let segments = if seg.is_dir() { names(&seg)?.len() as u64 } else { 0 };
         if (own, segments) != (stats.own_files, stats.segments) {
-            found.violate(&format!("{own} own files and {segments} segments are left of {stats:?}"));
+            found
+                .violate(&format!("{own} own files and {segments} segments are left of {stats:?}"));
         }
         let spills = names(&scratch(&self.work).join("spill"))?;
         if spills.len() != 1 {

@@ -174,7 +174,9 @@ impl Model {
             return Some(Difference::Lost(format!("{key:?} is not in the loose set")));
         }
         let more = self.loose.difference(&from.loose).next()?;
-        Some(Difference::More(format!("{more:?} is in the loose set, and was deleted or never there")))
+        Some(Difference::More(format!(
+            "{more:?} is in the loose set, and was deleted or never there"
+        )))
     }
 }
 
@@ -215,8 +217,7 @@ pub(super) fn read(seed: u64, path: &DirPath) -> Result<Result<(Model, Names), S
     }
     for info in path.sets() {
         let set = path.read_set(&info.name)?.unwrap_or_default();
-        let keys: Option<Vec<Key>> =
-            set.keys.iter().map(|uuid| known.get(uuid).copied()).collect();
+        let keys: Option<Vec<Key>> = set.keys.iter().map(|uuid| known.get(uuid).copied()).collect();
         let Some((keys, made)) = keys.zip(made_of(&set.meta)) else {
             return Ok(Err(format!("set {} names what is not there", info.name)));
         };
@@ -274,7 +275,8 @@ pub(super) fn perform(
             for key in add {
                 insert(*key, names)?;
             }
-            let keys = keys.iter().map(|key| uuid_of(names, *key)).collect::<Result<Vec<_>, _>>()?;
+            let keys =
+                keys.iter().map(|key| uuid_of(names, *key)).collect::<Result<Vec<_>, _>>()?;
             let meta = [&made.0.to_le_bytes()[..], &made.1.to_le_bytes()].concat();
             path.checkpoint(name, &keys, &meta).map(drop)
         }

@@ -93,7 +93,8 @@ impl Collected {
         if owners + files == 0 {
             return out.line(format_args!("there is nothing to remove"));
         }
-        let dead = scratch.map_or_else(String::new, |_| format!("{}, ", many(owners, "dead owner")));
+        let dead =
+            scratch.map_or_else(String::new, |_| format!("{}, ", many(owners, "dead owner")));
         let run = if self.done { "" } else { " (run with --yes)" };
         out.line(format_args!("{did} {dead}{}, {bytes}{run}", many(files, "file")))?;
         if self.held && !self.done {

@@ -76,9 +76,9 @@ pub(super) fn ls(args: &PoolLs, out: &mut Out) -> Result<u8> {
         }
     }
     let none = Vec::new();
-    let rows = keys.iter().filter_map(|key| {
-        Some(Row::of(*key, infos.get(key)?, sets.get(key).unwrap_or(&none)))
-    });
+    let rows = keys
+        .iter()
+        .filter_map(|key| Some(Row::of(*key, infos.get(key)?, sets.get(key).unwrap_or(&none))));
     if out.json() {
         for row in rows {
             out.value(&row)?;

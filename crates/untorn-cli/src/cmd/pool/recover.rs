@@ -38,7 +38,9 @@ fn say(out: &mut Out, report: &Report) -> Result<()> {
 pub(in crate::cmd) fn recover(args: &Recover, out: &mut Out) -> Result<u8> {
     let path = &*args.path;
     let refused = if args.salvage.is_some() {
-        Some("the manifest of a pool is not salvaged: commits behind a hole do not go with those before it; there is --truncate")
+        Some(
+            "the manifest of a pool is not salvaged: commits behind a hole do not go with those before it; there is --truncate",
+        )
     } else {
         args.accept_loss.map(|_| "--accept-loss is of journals")
     };
@@ -98,13 +100,12 @@ fn heal(args: &Recover, report: &PathReport, out: &mut Out) -> Result<u8> {
         quarantine: Vec::new(),
         message: "it is sound; there is nothing to do".to_owned(),
     };
-    if log.closed && torn.is_none() {
+    // What was committed was synced before; whether its owner closed it in order makes no difference.
+    let Some(torn) = torn else {
         say(out, &told)?;
         return Ok(code::OK);
-    }
+    };
     if args.dry_run {
-        let torn =
-            torn.unwrap_or_else(|| "its owner died or was stopped; nothing is torn".to_owned());
         told.action = "heal";
         told.done = false;
         told.message = format!("would heal: {torn}");
@@ -119,8 +120,7 @@ fn heal(args: &Recover, report: &PathReport, out: &mut Out) -> Result<u8> {
                 "healed a torn tail of {bytes} bytes{looks}; nothing that was acknowledged is lost"
             )
         }
-        None => "its owner died or was stopped; the manifest is vouched for now, nothing is lost"
-            .to_owned(),
+        None => "its owner healed it meanwhile".to_owned(),
     };
     say(out, &done("heal", opened, message))?;
     Ok(code::OK)

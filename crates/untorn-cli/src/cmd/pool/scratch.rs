@@ -88,7 +88,8 @@ pub(in crate::cmd) fn refuse_scratch(dir: &Path) -> Result<()> {
     if !is_scratch(dir) {
         return Ok(());
     }
-    let what = "it is scratch of pools, gone with its owners; `untorn pool gc` says what dead ones left";
+    let what =
+        "it is scratch of pools, gone with its owners; `untorn pool gc` says what dead ones left";
     Err(Failure::new(ErrorKind::NotOurs, dir, what))
 }
 

@@ -62,7 +62,8 @@ pub(super) fn check(path: &Path, out: &Out) -> Result<PathReport> {
 pub(super) fn told(report: &PathReport) -> Option<String> {
     let first = Damage::of(report.damage.first()?).sentence();
     let more = report.damage.len() as u64 - 1;
-    let more = if more == 0 { String::new() } else { format!("; and {} more", many(more, "place")) };
+    let more =
+        if more == 0 { String::new() } else { format!("; and {} more", many(more, "place")) };
     Some(format!("{first}{more}"))
 }
 

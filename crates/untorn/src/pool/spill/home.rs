@@ -135,8 +135,11 @@ fn sweep(fs: &dyn Fs, above: &dyn Dir, remove: bool) -> Result<SpillReport> {
     let mut report = SpillReport::default();
     let names = above.list().map_err(|e| Error::system("sweep", above.path(), e))?;
     for name in names {
-        let swept =
-            if is_owner(&name) { sweep_owner(fs, above, &name, remove, &mut report) } else { Ok(false) };
+        let swept = if is_owner(&name) {
+            sweep_owner(fs, above, &name, remove, &mut report)
+        } else {
+            Ok(false)
+        };
         match swept {
             Ok(true) => {}
             // One that cannot be swept now must not keep a new owner from his work.
