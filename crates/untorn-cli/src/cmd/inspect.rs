@@ -352,16 +352,7 @@ fn print(found: &Found, out: &mut Out) -> Result<()> {
             ))?;
             out.line(format_args!("`untorn sweep` removes it if its writer is dead"))
         }
-        Found::Quarantine { path, entries } => {
-            out.line(format_args!("{}: copies of what was cut", path.display()))?;
-            for Entry { name, bytes, note } in entries {
-                out.line(format_args!("{name}  {}", size(*bytes)))?;
-                for line in note.lines() {
-                    out.line(format_args!("    {line}"))?;
-                }
-            }
-            Ok(())
-        }
+        Found::Quarantine { path, entries } => print_quarantine(path, entries, out),
         Found::Artifact { path, bytes, manifest } => print_artifact(path, *bytes, manifest, out),
         Found::Staged { path, target } => {
             out.line(format_args!("{}: begun to become {target}", path.display()))?;
@@ -385,6 +376,17 @@ fn print(found: &Found, out: &mut Out) -> Result<()> {
         }
         Found::Other { path } => out.line(format_args!("{}: no regular file", path.display())),
     }
+}
+
+fn print_quarantine(path: &Path, entries: &[Entry], out: &mut Out) -> Result<()> {
+    out.line(format_args!("{}: copies of what was cut", path.display()))?;
+    for Entry { name, bytes, note } in entries {
+        out.line(format_args!("{name}  {}", size(*bytes)))?;
+        for line in note.lines() {
+            out.line(format_args!("    {line}"))?;
+        }
+    }
+    Ok(())
 }
 
 fn print_artifact(path: &Path, bytes: u64, manifest: &Manifest, out: &mut Out) -> Result<()> {

@@ -47,7 +47,7 @@ impl PoolVictim {
                 report.foreign, opened.foreign
             ));
         }
-        let stats = path.stats()?;
+        let held = path.stats()?;
         let state = state(&self.work);
         let mut own = 0;
         if state.join("obj").is_dir() {
@@ -57,9 +57,8 @@ impl PoolVictim {
         }
         let seg = state.join("seg");
         let segments = if seg.is_dir() { names(&seg)?.len() as u64 } else { 0 };
-        if (own, segments) != (stats.own_files, stats.segments) {
-            found
-                .violate(&format!("{own} own files and {segments} segments are left of {stats:?}"));
+        if (own, segments) != (held.own_files, held.segments) {
+            found.violate(&format!("{own} own files and {segments} segments are left of {held:?}"));
         }
         let spills = names(&scratch(&self.work).join("spill"))?;
         if spills.len() != 1 {

@@ -106,16 +106,17 @@ fn report_path(dest: &Path) -> PathBuf {
 
 /// A line for each suspect, and for each of the names that were left.
 fn list(suspects: &[Suspect], imported: &ImportReport) -> String {
-    let mut text: String =
-        suspects.iter().map(|suspect| format!("{}\t{}\n", suspect.key, suspect.why)).collect();
-    for path in &imported.left {
-        text.push_str(&format!("{}\tleft: not the name of an object\n", path.display()));
-    }
+    let mut lines: Vec<String> =
+        suspects.iter().map(|suspect| format!("{}\t{}", suspect.key, suspect.why)).collect();
+    lines.extend(imported.left.iter().map(|path| {
+        let path = path.to_string_lossy();
+        format!("{}\tleft: not the name of an object", path.escape_debug())
+    }));
     let more = imported.others.saturating_sub(imported.left.len() as u64);
-    if more > 0 {
-        text.push_str(&format!("and {}\n", many(more, "other name")));
-    }
-    text
+    lines.extend((more > 0).then(|| format!("and {}", many(more, "other name"))));
+    // So that the last line ends, too.
+    lines.push(String::new());
+    lines.join("\n")
 }
 
 impl Imported<'_> {

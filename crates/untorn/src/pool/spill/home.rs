@@ -187,19 +187,16 @@ fn sweep_owner(
         if file == LOCK {
             continue;
         }
-        match scratch(&*dir, &file).map_err(fail)? {
-            Some(bytes) => {
-                if remove {
-                    unlink(&*dir, &file)?;
-                }
-                report.files = report.files.saturating_add(1);
-                report.bytes = report.bytes.saturating_add(bytes);
-            }
-            None => {
-                clean = false;
-                report.left.push(dir.path().join(&file));
-            }
+        let Some(bytes) = scratch(&*dir, &file).map_err(fail)? else {
+            clean = false;
+            report.left.push(dir.path().join(&file));
+            continue;
+        };
+        if remove {
+            unlink(&*dir, &file)?;
         }
+        report.files = report.files.saturating_add(1);
+        report.bytes = report.bytes.saturating_add(bytes);
     }
     if clean {
         if remove {
