@@ -136,8 +136,8 @@ Examples:
   untorn pool export state out
   untorn pool export state out --set main
 
-Exit codes: 0 written and durable; 3 there is nothing, or no such set; 4 an object is damaged; 10 no path of a pool; 12 DEST
-exists; 74 disk full or failing."
+Exit codes: 0 written and durable; 1 a living owner deletes objects faster than they can be read; 3 there is nothing, or no
+such set; 4 an object is damaged; 10 no path of a pool; 12 DEST exists; 74 disk full or failing."
 )]
 pub(crate) struct PoolExport {
     /// The directory that objects are persisted to

@@ -11,7 +11,7 @@ use untorn::pool::{
 };
 
 use super::super::staging::made_whole;
-use super::look;
+use super::{keys, overtaken, steadily};
 use crate::args::Convert;
 use crate::exit::{Failure, Result, code};
 use crate::out::{Out, many, size};
@@ -155,11 +155,18 @@ pub(in crate::cmd) fn to_file_backed(args: &Convert, out: &mut Out) -> Result<u8
         objects: u64,
         bytes: u64,
     }
-    let path = look(&args.source)?;
     let bar = out.counter();
-    let mut told = |objects| bar.set_position(objects);
-    let options = FileBackedOptions::new().progress(&mut told);
-    let exported = export_file_backed(&path, args.set.as_deref(), &args.dest, options);
+    let exported = steadily(&args.source, |path| {
+        // That there is no such set is told before anything is made.
+        keys(path, args.set.as_deref())?;
+        let mut told = |objects| bar.set_position(objects);
+        let options = FileBackedOptions::new().progress(&mut told);
+        let exported = export_file_backed(path, args.set.as_deref(), &args.dest, options);
+        exported.map_err(|e| {
+            let deleted = e.kind() == ErrorKind::NotFound && e.path() == Some(path.path());
+            if deleted { overtaken(path.path()) } else { e.into() }
+        })
+    });
     bar.finish_and_clear();
     let report = exported?;
     if out.json() {

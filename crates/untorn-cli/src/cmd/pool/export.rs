@@ -2,16 +2,18 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::path::Path;
 
+use indicatif::ProgressBar;
 use serde::Serialize;
 use untorn::ErrorKind;
-use untorn::pool::SetPath as _;
+use untorn::pool::{DirPath, SetPath as _};
+use uuid::Uuid;
 
 use super::super::staging::made_whole;
 use super::args::PoolExport;
-use super::{bytes_of, keys, look};
+use super::{bytes_of, keys, overtaken, steadily};
 use crate::exit::{Failure, Result, code};
 use crate::out::{Out, many, size};
 
@@ -22,32 +24,23 @@ pub(super) fn export(args: &PoolExport, out: &mut Out) -> Result<u8> {
         objects: u64,
         bytes: u64,
     }
-    let path = look(&args.path)?;
-    let keys = keys(&path, args.set.as_deref())?;
     let dest = &*args.dest;
     if dest.symlink_metadata().is_ok() {
         let what = "it exists; what is exported needs a directory of its own";
         return Err(Failure::new(ErrorKind::AlreadyExists, dest, what));
     }
-    let infos: HashMap<_, _> = path.objects().into_iter().collect();
     let bar = out.bar();
-    bar.set_length(keys.iter().filter_map(|key| infos.get(key)).map(|i| i.meta.raw_len).sum());
-    let mut bytes = 0_u64;
-    let written = made_whole(dest, "export", |staged| {
-        fs::create_dir(staged).map_err(|e| Failure::io("make", staged, e))?;
-        for key in &keys {
-            let content = bytes_of(&path, *key)?;
-            let file = staged.join(key.simple().to_string());
-            write(&file, &content).map_err(|e| Failure::io("write", &file, e))?;
-            bytes += content.len() as u64;
-            bar.set_position(bytes);
-        }
-        let synced = File::open(staged).and_then(|dir| dir.sync_all());
-        synced.map_err(|e| Failure::io("sync", staged, e))
+    let written = steadily(&args.path, |path| {
+        let keys = keys(path, args.set.as_deref())?;
+        let infos: HashMap<_, _> = path.objects().into_iter().collect();
+        bar.set_length(keys.iter().filter_map(|key| infos.get(key)).map(|i| i.meta.raw_len).sum());
+        made_whole(dest, "export", |staged| {
+            let bytes = write_all(path, &keys, staged, &bar)?;
+            Ok((keys.len() as u64, bytes))
+        })
     });
     bar.finish_and_clear();
-    written?;
-    let objects = keys.len() as u64;
+    let (objects, bytes) = written?;
     if out.json() {
         out.value(&Exported { path: dest, objects, bytes })?;
     } else {
@@ -57,8 +50,27 @@ pub(super) fn export(args: &PoolExport, out: &mut Out) -> Result<u8> {
     Ok(code::OK)
 }
 
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create_new(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+/// Writes all objects, and syncs them then: what is read quickly is seldom deleted before.
+fn write_all(path: &DirPath, keys: &[Uuid], staged: &Path, bar: &ProgressBar) -> Result<u64> {
+    fs::create_dir(staged).map_err(|e| Failure::io("make", staged, e))?;
+    let mut bytes = 0_u64;
+    for key in keys {
+        let content = match bytes_of(path, *key) {
+            Err(failure) if failure.exit() == code::NOT_FOUND => {
+                return Err(overtaken(path.path()));
+            }
+            content => content?,
+        };
+        let file = staged.join(key.simple().to_string());
+        let written = File::create_new(&file).and_then(|mut to| to.write_all(&content));
+        written.map_err(|e| Failure::io("write", &file, e))?;
+        bytes += content.len() as u64;
+        bar.set_position(bytes);
+    }
+    for name in keys.iter().map(|key| key.simple().to_string()).chain([".".to_owned()]) {
+        let path = staged.join(name);
+        let synced = File::open(&path).and_then(|file| file.sync_all());
+        synced.map_err(|e| Failure::io("sync", &path, e))?;
+    }
+    Ok(bytes)
 }

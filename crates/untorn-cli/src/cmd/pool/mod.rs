@@ -51,6 +51,25 @@ fn look(path: &Path) -> Result<DirPath> {
     Ok(path)
 }
 
+/// Does something with all of a path that only is what it is until its owner deletes of it: then once more with what it is now.
+fn steadily<T>(dir: &Path, mut work: impl FnMut(&DirPath) -> Result<T>) -> Result<T> {
+    const TRIES: u32 = 30;
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match work(&look(dir)?) {
+            Err(failure) if failure.is_stale() && tries < TRIES => {}
+            done => return done,
+        }
+    }
+}
+
+/// An object that was listed, and was deleted before it was read.
+fn overtaken(dir: &Path) -> Failure {
+    let what = "its owner deletes objects faster than they can be read; stop it, or try again";
+    Failure::new(ErrorKind::Stale, dir, what)
+}
+
 /// The keys of a set, in its order, or of all objects, in theirs.
 fn keys(path: &DirPath, set: Option<&str>) -> Result<Vec<Uuid>> {
     if let Some(name) = set {
