@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::cmd::{AofCommand, FoldCommand};
+use crate::cmd::{AofCommand, FoldCommand, PoolCommand};
 use crate::fetch::{ChunkCommand, Fetch};
 
 const EXITS: &str = "Exit codes of all commands:
@@ -36,6 +36,10 @@ const CONVERT: &str = "Pairs of --from and --to:
                           an artifact that the same program imports, schema 2
   pgss  slipstream-artifact
   slipstream-artifact  pgss
+  file-backed  pool       the directory of file_backed's FBStore, into a path's loose set; --codec says what the objects
+                          are in (its BinCodec: fixed-le). Files that are empty or all zeros, as a crash leaves them, are
+                          left out, or with --accept-suspect taken; either way they are listed in DEST.report
+  pool  file-backed       the same directory back, of all objects or those of a set; the path's owner may live
 
 The source is not changed; its writer must not be running. The new store appears whole, and durable, or
 not at all. A torn record at the source's end, which nobody was told of, is left out and said; damage is refused,
@@ -47,8 +51,10 @@ Example:
   untorn convert --from grin chain/output --to append output --data-size 34
   untorn convert --from grin a.bin --to append a.dat --fixed 32
   untorn convert --from pgss edge.snap --to fold edge
+  untorn convert --from file-backed old --to pool new --codec fixed-le
+  untorn convert --from pool state --to file-backed out --set main
 
-Exit codes: 0 converted; 2 no such pair, or a size is missing; 3 there is no source; 4 the source is damaged, or has gaps; 10 it is
+Exit codes: 0 converted; 2 no such pair, or a size or the codec is missing; 5 converted, but suspects were left out; 3 there is no source; 4 the source is damaged, or has gaps; 10 it is
 something else, or of a newer version; 12 DEST exists; 74 disk full or failing.";
 
 /// Files and logs on disk that survive kill -9, a full disk, a failing disk and a power cut.
@@ -78,6 +84,8 @@ pub(crate) enum Command {
     Aof(AofCommand),
     #[command(subcommand)]
     Fold(FoldCommand),
+    #[command(subcommand)]
+    Pool(PoolCommand),
     Sweep(Sweep),
     Who(Who),
     Probe(Probe),
@@ -188,8 +196,8 @@ pub(crate) struct Get {
 /// Say what a file or directory is, and in what state
 #[derive(Debug, Args)]
 #[command(
-    after_long_help = "Tells a log, its parts, a journal, a fold, a snapshot, an append-only file, an artifact, a quarantine and what is unfinished from
-a plain file or directory. Reads only, also while an owner works on it.
+    after_long_help = "Tells a log, its parts, a journal, a fold, a snapshot, an append-only file, objects of a pool and its scratch, an artifact, a
+quarantine and what is unfinished from a plain file or directory. Reads only, also while an owner works on it.
 
 Example:
   untorn inspect events
@@ -208,7 +216,7 @@ pub(crate) struct Inspect {
     after_long_help = "A torn tail, as a crash leaves it, is no damage: nobody was told that it was written, and the next
 owner heals it. Damage is what was acknowledged and does not verify. An artifact is verified by its manifest,
 a journal as `untorn journal verify` does, a fold as `untorn fold verify` does, an append-only file as
-`untorn aof verify` does.
+`untorn aof verify` does, objects of a pool as `untorn pool verify` does.
 
 Example:
   untorn verify events && echo sound
@@ -240,6 +248,9 @@ new file, with new positions, and --adopt takes a data file that a foreign progr
 A fold is repaired in its place. --truncate keeps what precedes damage to its log, --salvage all that is
 provably good, also of a damaged base: then the cursor is `none`, and the source must be listed again.
 
+Of objects of a pool --truncate goes back to the last commit before damage to the manifest. An object that is damaged
+itself stays so: it is named.
+
 Examples:
   untorn recover events                                  heal, or say what is wrong
   untorn recover events.dat --dry-run                    only say it
@@ -254,7 +265,7 @@ would be lost, or it cannot be done to a journal."
 )]
 #[expect(clippy::struct_excessive_bools, reason = "switches of a command line")]
 pub(crate) struct Recover {
-    /// The directory of the log, journal or fold, or the append-only file
+    /// The directory of the log, journal, fold or pool, or the append-only file
     pub(crate) path: PathBuf,
     /// Cut the log where the damage begins
     #[arg(long, conflicts_with = "salvage")]
@@ -307,13 +318,23 @@ pub(crate) struct Convert {
     /// All elements of a directory's data have N bytes
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) data_size: Option<u32>,
+    /// What the objects of --from file-backed are in
+    #[arg(long, value_name = "NAME", value_parser = ["fixed-le", "raw", "json", "postcard"])]
+    pub(crate) codec: Option<String>,
+    /// Take objects that are empty or all zeros, too
+    #[arg(long)]
+    pub(crate) accept_suspect: bool,
+    /// Only the objects of this set of a pool
+    #[arg(long, value_name = "NAME")]
+    pub(crate) set: Option<String>,
 }
 
 /// Remove the temporaries that dead writers left in a directory
 #[derive(Debug, Args)]
 #[command(
     after_long_help = "Only temporaries of untorn whose writer is dead; those of the living and files of others stay.
-So do parts that a fetch could go on with: they are listed, and removed only if --older-than says so.
+So do parts that a fetch could go on with: they are listed, and removed only if --older-than says so. In the scratch
+root of pools what dead owners spilled goes, too.
 
 Examples:
   untorn sweep /etc/myapp
@@ -714,8 +735,8 @@ pub(crate) struct Prove {
     /// Where to work: a fresh directory in it is used, and removed if nothing failed
     #[arg(default_value = ".")]
     pub(crate) dir: PathBuf,
-    /// Only this store: log, file, snapshot, journal, chunked, append, fold
-    #[arg(long = "store", value_name = "NAME", value_parser = ["log", "file", "snapshot", "journal", "chunked", "append", "fold"])]
+    /// Only this store: log, file, snapshot, journal, chunked, append, fold, pool
+    #[arg(long = "store", value_name = "NAME", value_parser = ["log", "file", "snapshot", "journal", "chunked", "append", "fold", "pool"])]
     pub(crate) stores: Vec<String>,
     /// How many SIGKILLs
     #[arg(long, value_name = "N")]

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write as _};
 use std::path::Path;
 
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use crate::exit::{Failure, Result, code, say};
@@ -54,6 +55,25 @@ impl Out {
         }
     }
 
+    /// A bar that counts bytes, on a terminal.
+    pub(crate) fn bar(&self) -> ProgressBar {
+        self.drawn("{bytes}/{total_bytes} [{bar:30}] {elapsed}")
+    }
+
+    /// A count of things of which nobody knows how many there are, on a terminal.
+    pub(crate) fn counter(&self) -> ProgressBar {
+        self.drawn("{pos} objects {elapsed}")
+    }
+
+    fn drawn(&self, template: &str) -> ProgressBar {
+        let target =
+            if self.json { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let bar = ProgressBar::with_draw_target(None, target);
+        let style = ProgressStyle::with_template(template);
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
+        bar
+    }
+
     /// Green or red on a terminal, unless `NO_COLOR` is set.
     pub(crate) fn paint(&self, good: bool, text: &str) -> String {
         match (self.color, good) {
@@ -95,6 +115,12 @@ pub(crate) fn count(value: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// A number of things, in words.
+pub(crate) fn many(number: u64, one: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {one}{plural}", count(number))
 }
 
 /// For ratios and rates, where the last bits do not matter.

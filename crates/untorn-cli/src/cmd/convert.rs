@@ -6,7 +6,7 @@ use serde::Serialize;
 use untorn::ErrorKind;
 use untorn::journal::wal::{ConvertReport, OldTail, OldWalOptions, convert_old_wal};
 
-use super::{aof, fold, snap};
+use super::{aof, fold, pool, snap};
 use crate::args::Convert;
 use crate::exit::{Failure, Result, code};
 use crate::out::{Out, count, size};
@@ -45,7 +45,15 @@ const PAIRS: &[Pair] = &[
         to: "pgss",
         run: |args, out| plain(fold::artifact_to_pgss, args, out),
     },
+    Pair {
+        from: FILE_BACKED,
+        to: "pool",
+        run: |args, out| plain(pool::from_file_backed, args, out),
+    },
+    Pair { from: "pool", to: FILE_BACKED, run: |args, out| plain(pool::to_file_backed, args, out) },
 ];
+
+const FILE_BACKED: &str = "file-backed";
 
 pub(crate) fn convert(args: &Convert, out: &mut Out) -> Result<u8> {
     let Some(pair) = PAIRS.iter().find(|pair| (pair.from, pair.to) == (&*args.from, &*args.to))
@@ -56,6 +64,9 @@ pub(crate) fn convert(args: &Convert, out: &mut Out) -> Result<u8> {
             format!("{} is not converted to {}; there is {}", args.from, args.to, known.join(", "));
         return Err(Failure::plain(ErrorKind::InvalidInput, what));
     };
+    refuse_option(args.codec.is_some() && pair.from != FILE_BACKED, "--codec", args)?;
+    refuse_option(args.accept_suspect && pair.from != FILE_BACKED, "--accept-suspect", args)?;
+    refuse_option(args.set.is_some() && pair.to != FILE_BACKED, "--set", args)?;
     must_not_exist(&args.dest)?;
     (pair.run)(args, out)
 }
@@ -116,7 +127,7 @@ fn append_to_grin(args: &Convert, out: &mut Out) -> Result<u8> {
     aof::append_to_grin(args, out)
 }
 
-/// A pair for which there is nothing to choose.
+/// A pair for which there is nothing to choose but what is its own.
 fn plain(run: fn(&Convert, &mut Out) -> Result<u8>, args: &Convert, out: &mut Out) -> Result<u8> {
     refuse_option(args.allow_gaps, "--allow-gaps", args)?;
     refuse_option(args.layout.is_some(), "--layout", args)?;

@@ -50,6 +50,11 @@ enum Found {
         bytes: u64,
         fold: PathBuf,
     },
+    /// A segment of objects, or the file of one.
+    Objects {
+        path: PathBuf,
+        bytes: u64,
+    },
     /// A file of a log.
     Part {
         path: PathBuf,
@@ -114,6 +119,12 @@ pub(crate) fn inspect(path: &Path, out: &mut Out) -> Result<u8> {
     }
     if stat.is_dir() && super::fold::is_fold(path) {
         return super::fold::inspect(path, out);
+    }
+    if stat.is_dir() && super::pool::is_path(path) {
+        return super::pool::inspect(path, out);
+    }
+    if stat.is_dir() && super::pool::is_scratch(path) {
+        return super::pool::Spilled::of(path).tell(out);
     }
     let found = if stat.is_dir() { directory(path)? } else { file(path, &stat)? };
     if out.json() {
@@ -255,6 +266,9 @@ fn file(path: &Path, stat: &Metadata) -> Result<Found> {
     if head.starts_with(b"UNTORNFB") {
         return Ok(Found::Base { path: owned, bytes: stat.len(), fold: parent() });
     }
+    if head == *super::pool::MAGIC {
+        return Ok(Found::Objects { path: owned, bytes: stat.len() });
+    }
     if let Some(shown) = super::snap::told(path)? {
         return Ok(Found::Snapshot(shown));
     }
@@ -319,6 +333,12 @@ fn print(found: &Found, out: &mut Out) -> Result<()> {
             out.line(format_args!("{}: the base of a fold, {}", path.display(), size(*bytes)))?;
             out.line(format_args!("`untorn inspect {}` shows all of it", fold.display()))
         }
+        Found::Objects { path, bytes } => {
+            out.line(format_args!("{}: objects of a pool, {}", path.display(), size(*bytes)))?;
+            out.line(format_args!(
+                "`untorn pool verify` reads them, given the directory with `manifest`"
+            ))
+        }
         Found::Part { path, part, log } => {
             out.line(format_args!("{}: of a log, {part}", path.display()))?;
             out.line(format_args!("`untorn inspect {}` shows all of it", log.display()))
@@ -332,16 +352,7 @@ fn print(found: &Found, out: &mut Out) -> Result<()> {
             ))?;
             out.line(format_args!("`untorn sweep` removes it if its writer is dead"))
         }
-        Found::Quarantine { path, entries } => {
-            out.line(format_args!("{}: copies of what was cut", path.display()))?;
-            for Entry { name, bytes, note } in entries {
-                out.line(format_args!("{name}  {}", size(*bytes)))?;
-                for line in note.lines() {
-                    out.line(format_args!("    {line}"))?;
-                }
-            }
-            Ok(())
-        }
+        Found::Quarantine { path, entries } => print_quarantine(path, entries, out),
         Found::Artifact { path, bytes, manifest } => print_artifact(path, *bytes, manifest, out),
         Found::Staged { path, target } => {
             out.line(format_args!("{}: begun to become {target}", path.display()))?;
@@ -365,6 +376,17 @@ fn print(found: &Found, out: &mut Out) -> Result<()> {
         }
         Found::Other { path } => out.line(format_args!("{}: no regular file", path.display())),
     }
+}
+
+fn print_quarantine(path: &Path, entries: &[Entry], out: &mut Out) -> Result<()> {
+    out.line(format_args!("{}: copies of what was cut", path.display()))?;
+    for Entry { name, bytes, note } in entries {
+        out.line(format_args!("{name}  {}", size(*bytes)))?;
+        for line in note.lines() {
+            out.line(format_args!("    {line}"))?;
+        }
+    }
+    Ok(())
 }
 
 fn print_artifact(path: &Path, bytes: u64, manifest: &Manifest, out: &mut Out) -> Result<()> {

@@ -20,15 +20,18 @@ mod inspect;
 mod journal;
 mod json;
 mod part;
+mod pool;
 mod recover;
 mod segments;
 mod snap;
+mod staging;
 mod store;
 mod sweep;
 
 pub(crate) use aof::AofCommand;
 pub(crate) use bench::{Scratch, zero_fill};
 pub(crate) use fold::FoldCommand;
+pub(crate) use pool::PoolCommand;
 
 /// Runs a command; returns its exit code.
 pub(crate) fn run(command: Command, out: &mut Out) -> Result<u8> {
@@ -45,6 +48,7 @@ pub(crate) fn run(command: Command, out: &mut Out) -> Result<u8> {
         Command::Chunk(command) => chunk::run(&command, out),
         Command::Aof(command) => aof::run(command, out),
         Command::Fold(command) => fold::run(command, out),
+        Command::Pool(command) => pool::run(command, out),
         Command::Sweep(args) => sweep::sweep(&args, out),
         Command::Who(args) => store::who(&args.path, out),
         Command::Probe(args) => store::probe(&args.dir, out),

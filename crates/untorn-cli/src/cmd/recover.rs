@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use untorn::fs::{Fs as _, OsFs, Rename, SyncSite};
 use untorn::log::{Healed, Log, LogOptions, SalvageReport};
 use untorn::{Error, ErrorKind, OnDamage};
 
+use super::staging::made_whole;
 use super::store::{Torn, must_be_a_log};
-use super::{fold, journal};
+use super::{fold, journal, pool};
 use crate::args::Recover;
 use crate::exit::{Failure, Result, code};
 use crate::out::{Out, count};
@@ -56,8 +56,12 @@ pub(crate) fn recover(args: &Recover, out: &mut Out) -> Result<u8> {
     if fold::is_fold(path) {
         return fold::recover(args, out);
     }
+    if pool::is_path(path) {
+        return pool::recover(args, out);
+    }
     journal::refuse_its_log(path)?;
     fold::refuse_its_log(path)?;
+    pool::refuse_its_log(path)?;
     if args.accept_loss.is_some() {
         let what = "--accept-loss is of journals; a log says without it what --truncate would keep";
         return Err(Failure::new(ErrorKind::Precondition, path, what));
@@ -271,21 +275,11 @@ fn print(salvaged: &Salvaged, to: &Path, out: &mut Out) -> Result<()> {
     Ok(())
 }
 
-/// The new log is built beside its place and renamed into it whole, so that a crash leaves no half one.
 fn write_new(path: &Path, to: &Path, runs: &mut Runs) -> Result<SalvageReport> {
-    let (Some(name), parent) = (to.file_name(), to.parent().unwrap_or(Path::new(""))) else {
-        return Err(Failure::new(ErrorKind::InvalidInput, to, "end it with a directory's name"));
-    };
-    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-    let dir = OsFs::new().open_dir(parent).map_err(|e| Failure::io("open", parent, e))?;
-    let mut begun = std::ffi::OsString::from(".");
-    begun.push(name);
-    begun.push(format!(".{}.salvage", std::process::id()));
-    let staged = parent.join(&begun);
     let options = Log::open_read_only(path, LogOptions::new().on_damage(OnDamage::Truncate))
         .map_or_else(|_| LogOptions::new(), |old| LogOptions::new().owner(old.owner()));
-    let written = (|| {
-        let (log, _report) = Log::open(&staged, options.clone())?;
+    made_whole(to, "salvage", |staged| {
+        let (log, _report) = Log::open(staged, options.clone())?;
         let report = Log::salvage(path, &options, |record| {
             let ticket = log.append(record.bytes)?;
             runs.add(record.seq, ticket.seq);
@@ -293,17 +287,5 @@ fn write_new(path: &Path, to: &Path, runs: &mut Runs) -> Result<SalvageReport> {
         })?;
         log.close()?;
         Ok(report)
-    })();
-    let published = written.and_then(|report| {
-        let renamed = dir.rename(&begun, &*dir, name, Rename::NoReplace);
-        renamed
-            .and_then(|()| dir.sync(SyncSite::Caller))
-            .map_err(|e| Failure::io("publish", to, e))?;
-        Ok(report)
-    });
-    if published.is_err() {
-        // The failure is told; a left-over of our own is worth no second one.
-        let _removed = std::fs::remove_dir_all(&staged).is_ok();
-    }
-    published
+    })
 }

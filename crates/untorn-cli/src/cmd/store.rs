@@ -65,6 +65,10 @@ pub(crate) fn verify(path: &Path, out: &mut Out) -> Result<u8> {
     if super::fold::is_fold(path) {
         return super::fold::verify(path, out);
     }
+    if super::pool::is_path(path) {
+        return super::pool::verify(path, out);
+    }
+    super::pool::refuse_scratch(path)?;
     let reader = Log::open_read_only(path, LogOptions::new())?;
     let report = reader.report();
     let verified = Verified {
@@ -180,6 +184,9 @@ pub(crate) fn who(path: &Path, out: &mut Out) -> Result<u8> {
     let store = super::aof::find_within(path)?;
     if store.is_none() {
         refuse_file(path, "it is a plain file; only a store is held")?;
+    }
+    if !super::pool::is_path(path) && super::pool::is_scratch(path) {
+        return super::pool::Spilled::of(path).tell(out);
     }
     let home = store.as_ref().map_or(path, |store| &store.home);
     let holder = untorn::holder(home)?.map(|holder| Held::of(&holder));

@@ -37,6 +37,7 @@ pub(crate) fn run(args: &ProveChild) -> Result<u8> {
         "chunked" => super::child_chunked::run(args),
         "append" => super::child_append::run(args),
         "fold" => super::child_fold::run(args),
+        "pool" => super::child_pool::run(args),
         _ => files(args),
     };
     writing.map(|()| code::OK)

@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use untorn::ErrorKind;
+use untorn::{Error, ErrorKind};
 
 use super::content::Rng;
 use crate::exit::{Failure, Result, code as exit_code};
@@ -70,6 +70,47 @@ impl Findings {
     pub(super) fn violate(&mut self, text: &str) {
         self.violations += 1;
         self.text(text);
+    }
+
+    /// What came of a second owner's attempt while the first one was stopped.
+    pub(super) fn refuse<T>(&mut self, opened: Result<T, Error>) {
+        match opened.map(drop).map_err(|e| e.kind()) {
+            Err(ErrorKind::Locked) => self.refused += 1,
+            other => self.violate(&format!("a second owner got {other:?}, not Locked")),
+        }
+    }
+
+    /// What a kill left, seen without healing it; nothing may be there only as long as nothing was acknowledged.
+    pub(super) fn seen<T>(&mut self, looked: Result<T, Error>, nothing_yet: bool) -> Option<T> {
+        match looked {
+            Ok(seen) => Some(seen),
+            Err(e) if e.kind() == ErrorKind::NotFound && nothing_yet => None,
+            Err(e) => {
+                self.violate(&format!("a reader without a lock: {e}"));
+                None
+            }
+        }
+    }
+
+    /// The next owner, who must get it; a full disk says nothing about the store.
+    pub(super) fn reopened<T>(&mut self, opened: Result<T, Error>) -> Result<Option<T>> {
+        match opened {
+            Ok(opened) => Ok(Some(opened)),
+            Err(e) if e.kind() == ErrorKind::NoSpace => Err(e.into()),
+            Err(e) => {
+                self.violate(&format!("it does not open: {e}"));
+                Ok(None)
+            }
+        }
+    }
+
+    /// What who only reads found beside the stopped owner; he is no intruder.
+    pub(super) fn beside(&mut self, read: Result<Option<String>, Error>) {
+        match read {
+            Ok(None) => {}
+            Ok(Some(flaw)) => self.tear(&format!("a reader beside the stopped owner: {flaw}")),
+            Err(e) => self.violate(&format!("a reader beside the stopped owner: {e}")),
+        }
     }
 
     fn text(&mut self, text: &str) {

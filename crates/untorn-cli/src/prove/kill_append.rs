@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use untorn::ErrorKind;
-
 use super::append_model::{Model, look, note_of, open, read_some};
 use super::content::Rng;
 use super::kill::{Ack, Findings, Victim};
@@ -67,22 +65,8 @@ impl Victim for AppendVictim {
 
     fn check(&mut self, round: u32, acks: &[Ack], found: &mut Findings) -> Result<()> {
         // What the kill left, seen through without healing it.
-        let seen = match look(&self.work) {
-            Ok(seen) => Some(seen),
-            Err(e) if e.kind() == ErrorKind::NotFound && self.note.is_none() => None,
-            Err(e) => {
-                found.violate(&format!("a reader without a lock: {e}"));
-                None
-            }
-        };
-        let group = match open(&self.work) {
-            Ok(group) => group,
-            Err(e) if e.kind() == ErrorKind::NoSpace => return Err(e.into()),
-            Err(e) => {
-                found.violate(&format!("the group does not open: {e}"));
-                return Ok(());
-            }
-        };
+        let seen = found.seen(look(&self.work), self.note.is_none());
+        let Some(group) = found.reopened(open(&self.work))? else { return Ok(()) };
         let last = self.last(round, group.note(), acks, found);
         let expected = self.expected(round, last);
         if let Some(flaw) = expected.compare(&group.snapshot())? {
@@ -101,17 +85,10 @@ impl Victim for AppendVictim {
     }
 
     fn intrude(&mut self, found: &mut Findings) -> Result<()> {
-        match open(&self.work).map(drop).map_err(|e| e.kind()) {
-            Err(ErrorKind::Locked) => found.refused += 1,
-            other => found.violate(&format!("a second owner got {other:?}, not Locked")),
-        }
-        // Who only reads is no intruder, and sees elements.
+        found.refuse(open(&self.work));
+        // Who only reads sees elements.
         let seen = look(&self.work).and_then(|seen| read_some(&seen, &mut self.rng));
-        match seen {
-            Ok(None) => {}
-            Ok(Some(flaw)) => found.tear(&flaw),
-            Err(e) => found.violate(&format!("a reader beside the stopped owner: {e}")),
-        }
+        found.beside(seen);
         Ok(())
     }
 }

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use untorn::ErrorKind;
 use untorn::fold::SnapshotStore as _;
 
 use super::content::Rng;
@@ -55,22 +54,8 @@ impl Victim for FoldVictim {
     fn check(&mut self, round: u32, acks: &[Ack], found: &mut Findings) -> Result<()> {
         found.in_checkpoint += u64::from(self.begun()? > 0);
         // What the kill left, seen through without healing it.
-        let seen = match look(&self.work) {
-            Ok(seen) => Some(seen),
-            Err(e) if e.kind() == ErrorKind::NotFound && self.kept.cursor == 0 => None,
-            Err(e) => {
-                found.violate(&format!("a reader without a lock: {e}"));
-                None
-            }
-        };
-        let (cursor, fold) = match open(&self.work) {
-            Ok(opened) => opened,
-            Err(e) if e.kind() == ErrorKind::NoSpace => return Err(e.into()),
-            Err(e) => {
-                found.violate(&format!("the fold does not open: {e}"));
-                return Ok(());
-            }
-        };
+        let seen = found.seen(look(&self.work), self.kept.cursor == 0);
+        let Some((cursor, fold)) = found.reopened(open(&self.work))? else { return Ok(()) };
         if let Some(healed) = fold.recovery().healed.as_ref().filter(|healed| healed.suspect) {
             found.violate(&format!("a kill left what does not look like a torn write: {healed:?}"));
         }
@@ -103,11 +88,8 @@ impl Victim for FoldVictim {
     }
 
     fn intrude(&mut self, found: &mut Findings) -> Result<()> {
-        match open(&self.work).map(drop).map_err(|e| e.kind()) {
-            Err(ErrorKind::Locked) => found.refused += 1,
-            other => found.violate(&format!("a second owner got {other:?}, not Locked")),
-        }
-        // Who only reads is no intruder, and sees the state of a cursor.
+        found.refuse(open(&self.work));
+        // Who only reads sees the state of a cursor.
         let seen = look(&self.work).and_then(|seen| {
             let mut model = Model::default();
             model.advance(self.seed, number(&seen.cursor())?);
@@ -115,11 +97,7 @@ impl Victim for FoldVictim {
             let flaw = model.compare(self.seed, &state)?;
             Ok(flaw.or(read_some(self.seed, &state, &mut self.rng)?))
         });
-        match seen {
-            Ok(None) => {}
-            Ok(Some(flaw)) => found.tear(&format!("a reader beside the stopped owner: {flaw}")),
-            Err(e) => found.violate(&format!("a reader beside the stopped owner: {e}")),
-        }
+        found.beside(seen);
         Ok(())
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
-use untorn::ErrorKind;
 use untorn::log::{Log, Upto};
 
 use super::child::{KEEP, log_options};
@@ -45,14 +44,8 @@ impl Victim for LogVictim {
     }
 
     fn check(&mut self, round: u32, acks: &[Ack], found: &mut Findings) -> Result<()> {
-        let (log, report) = match Log::open(&self.dir, log_options()) {
-            Ok(opened) => opened,
-            Err(e) if e.kind() == ErrorKind::NoSpace => return Err(e.into()),
-            Err(e) => {
-                found.violate(&format!("the log does not open: {e}"));
-                return Ok(());
-            }
-        };
+        let opened = found.reopened(Log::open(&self.dir, log_options()))?;
+        let Some((log, report)) = opened else { return Ok(()) };
         if let Some(healed) = report.healed.filter(|healed| healed.suspect) {
             found.violate(&format!("a kill left what does not look like a torn write: {healed:?}"));
         }
@@ -98,13 +91,7 @@ impl Victim for LogVictim {
     }
 
     fn intrude(&mut self, found: &mut Findings) -> Result<()> {
-        match Log::open(&self.dir, log_options()) {
-            Err(e) if e.kind() == ErrorKind::Locked => found.refused += 1,
-            Err(e) => found.violate(&format!("a second owner got another error than Locked: {e}")),
-            Ok(_) => {
-                found.violate("a second owner got the log while the first was stopped");
-            }
-        }
+        found.refuse(Log::open(&self.dir, log_options()));
         Ok(())
     }
 }

@@ -24,6 +24,7 @@ mod child_append;
 mod child_chunked;
 mod child_fold;
 mod child_journal;
+mod child_pool;
 mod chunked_account;
 mod content;
 mod fold_model;
@@ -35,9 +36,11 @@ mod kill_file;
 mod kill_fold;
 mod kill_journal;
 mod kill_log;
+mod kill_pool;
 mod kill_snapshot;
 mod live;
 mod memory;
+mod pool_model;
 mod report;
 mod speed;
 
@@ -257,6 +260,7 @@ fn prove_all(args: &Prove, run: &Run, out: &Out) -> Result<Vec<Proven>> {
                 Store::Chunked => speed::chunked(&run.dir, effort.turn)?,
                 Store::Append => speed::append(&run.dir, effort.turn)?,
                 Store::Fold => speed::fold(&run.dir, effort.turn)?,
+                Store::Pool => speed::pool(&run.dir, effort.turn)?,
                 _ => return Err(unknown(store)),
             };
             bar.finish_and_clear();
@@ -317,6 +321,10 @@ fn kill_store(store: Store, run: &Run, limits: Limits, live: &Live) -> Result<Fi
         }
         Store::Fold => {
             let mut victim = kill_fold::FoldVictim::new(&run.dir, run.seed);
+            kill::run(&mut victim, &run.dir, run.seed, limits, progress)
+        }
+        Store::Pool => {
+            let mut victim = kill_pool::PoolVictim::new(&run.dir, run.seed);
             kill::run(&mut victim, &run.dir, run.seed, limits, progress)
         }
         Store::Journal => {

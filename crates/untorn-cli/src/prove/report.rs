@@ -167,6 +167,10 @@ fn matrix(page: &mut Page, run: &Run) {
             Store::Fold => {
                 Some((p.kills.in_checkpoint, !p.kills.failed(), "a compaction".to_owned()))
             }
+            Store::Pool => {
+                let what = "objects written, and no commit yet";
+                Some((p.kills.in_checkpoint, !p.kills.failed(), what.to_owned()))
+            }
             _ => None,
         });
         row(page, run, "owner stopped, another process tried to take its place", |p| {
@@ -267,6 +271,7 @@ fn throughput(page: &mut Page, run: &Run) {
             Store::Chunked => ("fill and commit, 1 MiB", "write, sync, rename, sync"),
             Store::Append => ("flush of 1000 x 40 bytes", "write and fdatasync, 40 000 bytes"),
             Store::Fold => ("apply of 100 updates", "write and fdatasync, 13 800 bytes"),
+            Store::Pool => ("persist 16 x 4 KiB and sync", "write and fdatasync, 65 KiB"),
             _ => ("replace, 4 KiB", "write, sync, rename, sync"),
         };
         page.add(&format!(

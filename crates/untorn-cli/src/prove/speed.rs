@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,6 +16,7 @@ use untorn::codec::Raw;
 use untorn::fold::{FoldOptions, KvUpdate, SnapshotStore as _, VersionToken, WatchCursor};
 use untorn::journal::{Journal, JournalOptions, Machine};
 use untorn::log::{Log, LogOptions};
+use untorn::pool::{BackingStore, DirPath, DirPathOptions, DirStore, MemoryBudget, Pool};
 use untorn::snapshot::{SnapshotFsWriter, SnapshotOptions, SnapshotWriter as _};
 
 use super::child::WRITERS;
@@ -203,6 +205,33 @@ pub(super) fn fold(work: &Path, round: Duration) -> Result<Speed> {
     let speed = in_turns(round, ours, || raw.write(&bytes))?;
     fold.close()?;
     Ok(speed)
+}
+
+/// One writer that persists sixteen objects at once and syncs them, in place of those before them; beside it their bytes and headers
+/// at the end of a file.
+pub(super) fn pool(work: &Path, round: Duration) -> Result<Speed> {
+    const OBJECTS: usize = 16;
+    let store = Arc::new(BackingStore::open(DirStore::new(work.join("speed-scratch"))?));
+    let options = Pool::options().budget(MemoryBudget::bytes(16 << 20)).weigh(Vec::len);
+    let pool = Arc::new(options.build(&store, Raw)?);
+    let options = DirPathOptions::new().segment_bytes(RawFile::ROOM);
+    let path = store.blocking_track_path(DirPath::with(work.join("speed-pool"), options))?;
+    let mut raw = RawFile::new(work.join("speed-pool-raw"))?;
+    let bytes = vec![0x5a; OBJECTS * (64 + FILE)];
+    let mut before = Vec::new();
+    let ours = || {
+        let old = std::mem::take(&mut before);
+        for _ in 0..OBJECTS {
+            let object = pool.blocking_insert(vec![0x5a; FILE]).map_err(untorn::Error::from)?;
+            object.blocking_persist(&path)?;
+            before.push(object.key());
+        }
+        for key in old {
+            store.blocking_delete_persisted(&path, key)?;
+        }
+        Ok(store.blocking_sync(&path)?)
+    };
+    in_turns(round, ours, || raw.write(&bytes))
 }
 
 fn replacing(

@@ -21,6 +21,8 @@ mod journals;
 #[cfg(test)]
 mod logs;
 #[cfg(test)]
+mod pool;
+#[cfg(test)]
 mod prove;
 #[cfg(test)]
 #[expect(dead_code, reason = "the unit tests of the source use the rest of it")]
@@ -117,7 +119,7 @@ impl Drop for Mounted<'_> {
     }
 }
 
-const COMMANDS: [&[&str]; 67] = [
+const COMMANDS: [&[&str]; 75] = [
     &[],
     &["put"],
     &["get"],
@@ -161,6 +163,14 @@ const COMMANDS: [&[&str]; 67] = [
     &["fold", "digest"],
     &["fold", "diff"],
     &["fold", "verify"],
+    &["pool"],
+    &["pool", "ls"],
+    &["pool", "stats"],
+    &["pool", "sets"],
+    &["pool", "verify"],
+    &["pool", "gc"],
+    &["pool", "get"],
+    &["pool", "export"],
     &["sweep"],
     &["who"],
     &["probe"],
@@ -253,6 +263,25 @@ fn a_wrong_argument_is_usage() {
     ] {
         check(dir.path(), &[&["fold"], wrong].concat(), 2);
     }
+    for wrong in [
+        &["ls"][..],
+        &["stats", "x", "y"],
+        &["sets"],
+        &["verify"],
+        &["gc", "x", "--no"],
+        &["get", "x"],
+        &["export", "x"],
+        &["put", "x"],
+    ] {
+        check(dir.path(), &[&["pool"], wrong].concat(), 2);
+    }
+    let from = ["convert", "--from", "file-backed", "x", "--to", "pool", "y"];
+    check(dir.path(), &from, 2);
+    check(dir.path(), &[&from[..], &["--codec", "no-such-codec"]].concat(), 2);
+    check(dir.path(), &[&from[..], &["--codec", "raw", "--set", "s", "--json"]].concat(), 2);
+    let to = ["convert", "--from", "pool", "x", "--to", "file-backed", "y"];
+    check(dir.path(), &[&to[..], &["--codec", "raw"]].concat(), 2);
+    check(dir.path(), &[&to[..], &["--accept-suspect", "--json"]].concat(), 2);
     check(dir.path(), &["recover", "x", "--adopt", "--truncate"], 2);
     check(dir.path(), &["convert", "--from", "grin", "x", "--to", "log", "y", "--json"], 2);
     check(dir.path(), &["prove", "--without-sync", "no-such-site", "--json"], 2);
@@ -317,6 +346,17 @@ fn what_is_not_there_is_not_found() {
         &["fold", "digest", "x"],
         &["fold", "diff", "x", "y"],
         &["fold", "verify", "x"],
+        &["pool", "ls", "x"],
+        &["pool", "ls", "x", "--set", "s"],
+        &["pool", "stats", "x"],
+        &["pool", "sets", "x"],
+        &["pool", "verify", "x"],
+        &["pool", "gc", "x"],
+        &["pool", "gc", "x", "--yes"],
+        &["pool", "get", "x", "00"],
+        &["pool", "export", "x", "y"],
+        &["convert", "--from", "file-backed", "x", "--to", "pool", "y", "--codec", "raw"],
+        &["convert", "--from", "pool", "x", "--to", "file-backed", "y"],
         &["convert", "--from", "pgss", "x", "--to", "fold", "y"],
         &["convert", "--from", "slipstream-artifact", "x", "--to", "fold", "y"],
         &["convert", "--from", "fold", "x", "--to", "pgss", "y"],

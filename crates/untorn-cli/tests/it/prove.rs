@@ -22,7 +22,7 @@ fn a_quick_run_finds_nothing_and_leaves_nothing() {
     );
     assert!(told["dir_fs"].is_string());
     let stores = told["stores"].as_array().unwrap();
-    assert_eq!(stores.len(), 7);
+    assert_eq!(stores.len(), 8);
     assert!(stores.iter().any(|store| store["store"] == "journal" && store["log_per_s"].is_u64()));
     for store in stores {
         assert_eq!(store["kills"], 6, "{store}");
@@ -40,6 +40,7 @@ fn a_quick_run_finds_nothing_and_leaves_nothing() {
     let page = fs::read_to_string(dir.join("r.html")).unwrap();
     assert!(page.contains("Crash matrix") && page.contains("--seed 7"));
     assert!(page.contains("fill and commit, 1 MiB"));
+    assert!(page.contains("persist 16 x 4 KiB and sync"));
     assert!(!page.contains("http"), "nothing from the network");
     assert!(page.is_ascii());
     let names: Vec<_> =
@@ -85,6 +86,18 @@ fn a_chunked_file_is_killed_again_and_again() {
     let told: serde_json::Value = serde_json::from_str(&told).unwrap();
     let store = &told["stores"][0];
     assert_eq!((&store["store"], &store["kills"]), (&"chunked".into(), &40.into()));
+    assert!(store["acknowledged"].as_u64().unwrap() > 0, "{store}");
+}
+
+/// Many kills of a pool: most of them hit a write of objects or a commit, some the recovery of the one before.
+#[test]
+fn a_pool_is_killed_again_and_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["prove", "--store", "pool", "--kills", "40", "--states", "50", "--quick"];
+    let told = check(dir.path(), &[&args[..], &["--json", "--seed", "5"]].concat(), 0);
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    let store = &told["stores"][0];
+    assert_eq!((&store["store"], &store["kills"]), (&"pool".into(), &40.into()));
     assert!(store["acknowledged"].as_u64().unwrap() > 0, "{store}");
 }
 

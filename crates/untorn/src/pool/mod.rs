@@ -106,12 +106,12 @@ pub use guard::{OwnedReadGuard, ReadGuard, WriteGuard};
 pub use mem::{MemPath, MemStore};
 pub use options::PoolOptions;
 pub use path::{
-    DirPath, DirPathOptions, GcReport, OpenReport, PathDamage, PathReport, verify_path,
+    DirPath, DirPathOptions, GcReport, OpenReport, PathDamage, PathReport, PathStats, verify_path,
 };
 pub use pool::{FBPool, Pool, WriteOn};
 pub use rejected::Rejected;
 pub use sets::{CheckpointId, ObjectInfo, Set, SetInfo, SetPath};
-pub use spill::SpillReport;
+pub use spill::{SpillReport, sweep_spill};
 pub use stats::PoolStats;
 pub use store::{BackingStore, StoreStats};
 pub use tracked::{RegisteredTokens, TrackedPath};

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use untorn::artifact;
 use untorn::fold::{
@@ -12,16 +11,6 @@ use untorn::fold::{
 use super::{At, look, many};
 use crate::exit::{Result, code};
 use crate::out::{Out, count, hex, size};
-
-/// A bar that counts bytes, on a terminal.
-pub(super) fn bar(out: &Out) -> ProgressBar {
-    let target =
-        if out.json() { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
-    let bar = ProgressBar::with_draw_target(None, target);
-    let style = ProgressStyle::with_template("{bytes}/{total_bytes} [{bar:30}] {elapsed}");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
-    bar
-}
 
 #[derive(Serialize)]
 struct Told<'a> {
@@ -55,7 +44,7 @@ fn say(path: &Path, manifest: ExportManifest, what: &str, out: &mut Out) -> Resu
 
 pub(super) fn export(args: &super::args::FoldExport, out: &mut Out) -> Result<u8> {
     let fold = look(&args.dir)?;
-    let bar = bar(out);
+    let bar = out.bar();
     let mut options = ExportOptions::new().digest(args.digest);
     if !args.scope.is_empty() {
         options = options.scope(args.scope.clone());
@@ -81,7 +70,7 @@ pub(super) fn import(path: &Path, dir: &Path, out: &mut Out) -> Result<u8> {
         at: At,
     }
     refuse_older(path, dir)?;
-    let bar = bar(out);
+    let bar = out.bar();
     let shown = bar.clone();
     let open = FoldOptions::new().compaction(Compaction::Manual).progress(move |done, of| {
         shown.set_length(of);

@@ -8,7 +8,7 @@ use untorn::fold::{AppendLogSnapshot, FoldOptions, WatchCursor};
 
 use crate::args::Recover;
 use crate::exit::{Failure, Result};
-use crate::out::{Out, hex};
+use crate::out::{Out, hex, many};
 
 mod apply;
 mod args;
@@ -96,12 +96,6 @@ impl At {
         let rev_hex = (rev.is_none() && !cursor.is_none()).then(|| hex(cursor.position()));
         Self { cursor_hex: hex(&cursor.to_bytes()), rev, rev_hex }
     }
-}
-
-/// A number of things, in words.
-fn many(count: u64, one: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{} {one}{plural}", crate::out::count(count))
 }
 
 fn missing(dir: &Path, what: &str) -> Failure {

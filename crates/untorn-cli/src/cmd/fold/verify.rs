@@ -9,7 +9,7 @@ use untorn::fold::{self, FoldDamage, FoldReport};
 use untorn::fs::OsFs;
 
 use super::super::store::Torn;
-use super::{At, artifact, many};
+use super::{At, many};
 use crate::exit::{Failure, Result, code};
 use crate::out::{Out, size};
 
@@ -71,7 +71,7 @@ pub(super) fn keys_in_words((from, to): &(Option<String>, Option<String>)) -> St
 
 /// Reads all of a fold; a bar on a terminal tells how far it is.
 pub(super) fn check(dir: &Path, out: &Out) -> Result<FoldReport> {
-    let bar = artifact::bar(out);
+    let bar = out.bar();
     let report = fold::verify(dir, Arc::new(OsFs::new()), |done, of| {
         bar.set_length(of);
         bar.set_position(done);

@@ -185,7 +185,9 @@ impl Core {
         // Neither a commit nor a write must be under way.
         let _owner = self.owner();
         let mut writer = self.writer();
-        self.check("gc")?;
+        if remove || !self.read_only {
+            self.check("gc")?;
+        }
         self.empty_trash(&mut writer);
         let mut report = GcReport::default();
         let found = self.segment_dir();
@@ -195,7 +197,7 @@ impl Core {
                 if number.is_some_and(|n| self.state().segments.contains_key(&n)) {
                     continue;
                 }
-                let ours = super::open::is_remnant(&*dir, &name, self.store_id)?;
+                let ours = super::open::is_remnant(&*dir, &name, self.store_id);
                 report.take(&*dir, &name, ours, remove)?;
             }
         }
@@ -215,8 +217,8 @@ impl Core {
                     continue;
                 }
                 let ours = match key {
-                    Some(key) => super::open::is_own_remnant(&*dir, &name, key)?,
-                    None => false,
+                    Some(key) => super::open::is_own_remnant(&*dir, &name, key),
+                    None => Ok(false),
                 };
                 report.take(&*dir, &name, ours, remove)?;
             }
@@ -230,15 +232,18 @@ impl GcReport {
         &mut self,
         dir: &dyn crate::fs::Dir,
         name: &std::ffi::OsStr,
-        ours: bool,
+        ours: Result<bool>,
         remove: bool,
     ) -> Result<()> {
         let path = dir.path().join(name);
+        // A living owner may have removed it since it was listed.
+        let Some(ours) = unless_missing(ours)? else { return Ok(()) };
         if !ours {
             self.foreign.push(path);
             return Ok(());
         }
-        let stat = dir.stat(name).map_err(|e| Error::system("look at", &path, e))?;
+        let stat = dir.stat(name).map_err(|e| Error::system("look at", &path, e));
+        let Some(stat) = unless_missing(stat)? else { return Ok(()) };
         self.bytes = self.bytes.saturating_add(stat.len);
         if remove {
             // Not synced: what comes back is found again.

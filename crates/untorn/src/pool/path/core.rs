@@ -120,15 +120,18 @@ impl Seg {
 
 /// How much a path holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::pool) struct PathStats {
+#[non_exhaustive]
+pub struct PathStats {
     /// Objects that the path has, with what is staged.
-    pub(in crate::pool) objects: u64,
+    pub objects: u64,
+    /// How many of them have files of their own.
+    pub own_files: u64,
     /// Segments.
-    pub(in crate::pool) segments: u64,
+    pub segments: u64,
     /// Bytes of their frames that something wants.
-    pub(in crate::pool) live_bytes: u64,
+    pub live_bytes: u64,
     /// And of those that nothing does.
-    pub(in crate::pool) dead_bytes: u64,
+    pub dead_bytes: u64,
 }
 
 impl Core {
@@ -247,6 +250,10 @@ impl Core {
         let held = {
             let mut state = self.state();
             state.closed = true;
+            // What was staged will not be committed; the files of it that nothing holds can go.
+            for key in std::mem::take(&mut state.staged) {
+                state.want(key, false);
+            }
             state.holds > 0
         };
         self.clear_away();
@@ -400,9 +407,11 @@ impl Core {
     /// How much it holds.
     pub(in crate::pool) fn stats(&self) -> PathStats {
         let state = self.state();
-        let objects = state.table.objects.values().filter(|entry| entry.is_there());
+        let there = || state.table.objects.values().filter(|entry| entry.is_there());
+        let own = there().filter(|entry| entry.object.place == Place::Own);
         let mut sum = PathStats {
-            objects: objects.count() as u64,
+            objects: there().count() as u64,
+            own_files: own.count() as u64,
             segments: state.segments.len() as u64,
             ..PathStats::default()
         };

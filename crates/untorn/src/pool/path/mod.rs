@@ -20,6 +20,7 @@ mod explored;
 mod follow;
 mod open;
 mod options;
+mod read;
 mod record;
 mod table;
 #[cfg(feature = "sim")]
@@ -28,6 +29,7 @@ mod tests;
 mod write;
 
 pub(in crate::pool) use self::core::Core;
+pub use self::core::PathStats;
 pub use check::{GcReport, PathDamage, PathReport, verify_path};
 pub use options::{DirPathOptions, OpenReport};
 
@@ -98,7 +100,7 @@ impl DirPath {
     }
 
     /// Finds files of this path that nothing lists any more, which crashes left in `obj`; with `remove` takes them away. Files of others
-    /// stay in any case.
+    /// stay in any case. A path that is read only is only looked at; what its owner has staged is among what is found.
     ///
     /// # Durability
     /// None is needed: what comes back after a power cut is found again.
@@ -107,7 +109,8 @@ impl DirPath {
     /// Lists all directories of the path, and looks into each file that is not listed; no sync.
     ///
     /// # Errors
-    /// `Precondition` if the path is not in use; `ReadOnly`, `Closed`, `Poisoned`, `Io`; what was removed by then stays removed.
+    /// `Precondition` if the path is not in use; `ReadOnly` with `remove`; `Closed`, `Poisoned`, `Io`; what was removed by then stays
+    /// removed.
     pub fn gc(&self, remove: bool) -> Result<GcReport> {
         self.core()?.gc(remove)
     }

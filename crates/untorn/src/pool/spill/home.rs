@@ -19,7 +19,7 @@ use std::sync::Arc;
 use super::super::frame::{FILE_HEADER, FileHeader};
 use super::super::segment::{own_key, segment_number};
 use crate::commit::{Claim, LOCK, open_or_make_dir, unlink, unlink_dir};
-use crate::fs::{Dir, Fs, How, Kind};
+use crate::fs::{Dir, Fs, How, Kind, Lock};
 use crate::{Error, ErrorKind, Result};
 
 const SPILL: &str = "spill";
@@ -28,13 +28,13 @@ const HEAD: &str = "untorn pool spill\n";
 /// Scratch is nobody else's to read.
 const MODE: u32 = 0o700;
 
-/// What was found of other owners when a store was opened.
+/// What was found of other owners in a root, when a store was opened or by [`sweep_spill`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SpillReport {
-    /// Dead owners whose directories were taken away.
+    /// Dead owners whose directories were taken away, or would be.
     pub swept: u64,
-    /// Files of dead owners that were taken away.
+    /// Files of dead owners that were taken away, or would be.
     pub files: u64,
     /// Bytes of these files.
     pub bytes: u64,
@@ -61,7 +61,7 @@ impl Home {
         const TRIES: u32 = 16;
         let (root, _) = open_or_make_dir(fs, root)?;
         let above = subdir(&*root, OsStr::new(SPILL))?;
-        let report = sweep(fs, &*above)?;
+        let report = sweep(fs, &*above, true)?;
         for _ in 0..TRIES {
             let mut id = [0; 16];
             fs.entropy(&mut id).map_err(|e| Error::system("make spill", above.path(), e))?;
@@ -112,13 +112,34 @@ fn is_owner(name: &OsStr) -> bool {
     id.is_some_and(|id| *id.simple().to_string() == *name)
 }
 
-/// Takes away what dead owners left (H2).
-fn sweep(fs: &dyn Fs, above: &dyn Dir) -> Result<SpillReport> {
+/// Finds what dead owners left below the root of a [`DirStore`](crate::pool::DirStore), and with `remove` takes it away, as each
+/// store does that is opened there. What is not of ours stays in any case.
+///
+/// # Durability
+/// None is needed: what comes back after a power cut is found again. Without `remove` nothing is changed.
+///
+/// # Cost
+/// One listing, one of each owner's directory, and a look into each file of the dead; no sync.
+///
+/// # Errors
+/// `NotFound` if there is no such root, or no spill in it; `Io`.
+#[expect(clippy::needless_pass_by_value, reason = "as every constructor takes its file system")]
+pub fn sweep_spill(root: impl AsRef<Path>, fs: Arc<dyn Fs>, remove: bool) -> Result<SpillReport> {
+    let path = root.as_ref().join(SPILL);
+    let above = fs.open_dir(&path).map_err(|e| Error::system("sweep", &path, e))?;
+    sweep(&*fs, &*above, remove)
+}
+
+/// Takes away what dead owners left (H2), or only finds it.
+fn sweep(fs: &dyn Fs, above: &dyn Dir, remove: bool) -> Result<SpillReport> {
     let mut report = SpillReport::default();
     let names = above.list().map_err(|e| Error::system("sweep", above.path(), e))?;
     for name in names {
-        let swept =
-            if is_owner(&name) { sweep_owner(fs, above, &name, &mut report) } else { Ok(false) };
+        let swept = if is_owner(&name) {
+            sweep_owner(fs, above, &name, remove, &mut report)
+        } else {
+            Ok(false)
+        };
         match swept {
             Ok(true) => {}
             // One that cannot be swept now must not keep a new owner from his work.
@@ -133,6 +154,7 @@ fn sweep_owner(
     fs: &dyn Fs,
     above: &dyn Dir,
     name: &OsStr,
+    remove: bool,
     report: &mut SpillReport,
 ) -> Result<bool> {
     let fail = |e| Error::system("sweep", &above.path().join(name), e);
@@ -146,31 +168,41 @@ fn sweep_owner(
         // It may just be going, after its lock.
         return Ok(above.stat(name).is_err_and(|e| e.kind() == NotFound));
     }
-    let claim = match Claim::take_as(fs, &*dir, HEAD) {
-        Ok(claim) => claim,
-        Err(e) if e.kind() == ErrorKind::Locked => {
-            report.alive = report.alive.saturating_add(1);
-            return Ok(true);
+    // Who only looks must not sign the lock file.
+    let claim = if remove {
+        match Claim::take_as(fs, &*dir, HEAD) {
+            Ok(claim) => Some(claim),
+            Err(e) if e.kind() == ErrorKind::Locked => None,
+            Err(e) => return Err(e),
         }
-        Err(e) => return Err(e),
+    } else {
+        None
     };
+    if claim.is_none() && (remove || is_held(&*dir).map_err(fail)?) {
+        report.alive = report.alive.saturating_add(1);
+        return Ok(true);
+    }
     let mut clean = true;
     for file in dir.list().map_err(fail)? {
         if file == LOCK {
             continue;
         }
-        if let Some(bytes) = scratch(&*dir, &file).map_err(fail)? {
-            unlink(&*dir, &file)?;
-            report.files = report.files.saturating_add(1);
-            report.bytes = report.bytes.saturating_add(bytes);
-        } else {
+        let Some(bytes) = scratch(&*dir, &file).map_err(fail)? else {
             clean = false;
             report.left.push(dir.path().join(&file));
+            continue;
+        };
+        if remove {
+            unlink(&*dir, &file)?;
         }
+        report.files = report.files.saturating_add(1);
+        report.bytes = report.bytes.saturating_add(bytes);
     }
     if clean {
-        unlink(&*dir, OsStr::new(LOCK))?;
-        unlink_dir(above, name)?;
+        if remove {
+            unlink(&*dir, OsStr::new(LOCK))?;
+            unlink_dir(above, name)?;
+        }
         report.swept = report.swept.saturating_add(1);
     }
     drop(claim);
@@ -188,6 +220,15 @@ fn says_ours(dir: &dyn Dir) -> std::io::Result<bool> {
     let got = file.read_at(&mut text, 0)?;
     let text = text.get(..got).unwrap_or_default();
     Ok(HEAD.as_bytes().starts_with(text) || text.iter().all(|byte| *byte == 0))
+}
+
+/// Whether an owner has the lock.
+fn is_held(dir: &dyn Dir) -> std::io::Result<bool> {
+    match dir.open(OsStr::new(LOCK), How::Read) {
+        Ok(file) => Ok(!file.try_lock(Lock::Shared)?),
+        Err(e) if e.kind() == NotFound => Ok(false),
+        Err(e) => Err(e),
+    }
 }
 
 /// Whether there is no lock file, and nothing that is not ours: an owner died between the making of the two, or a power cut kept

@@ -30,7 +30,7 @@ mod table;
 mod tests;
 mod write;
 
-pub use home::SpillReport;
+pub use home::{SpillReport, sweep_spill};
 
 use home::Home;
 use table::{At, Gone, Spilled, Table};

@@ -312,7 +312,7 @@ fn what_is_not_ours_stays_and_is_told() {
         ("/root/spill/readme".to_owned(), b"mine"),
         (format!("/root/spill/{}/LOCK", key(1).simple()), b"another program's lock"),
         (format!("/root/spill/{}/0000000000000001.seg", key(1).simple()), b""),
-        (format!("/root/spill/{}/0000000000000001.seg", key(2).simple()), b""),
+        (format!("/root/spill/{}/0000000000000001.seg", key(2).simple()), &[b'x'; 100]),
         ("/root/spill/backup/LOCK".to_owned(), b"untorn pool spill\n"),
         ("/root/file".to_owned(), b"mine"),
     ];
