@@ -1,8 +1,6 @@
 //! The locks and atomics of what threads share, in one place, so that a scheduler of tests can take theirs: with `--cfg shuttle` the tests
 //! are built with those of `shuttle`. Counts stay those of `std`; nothing waits for them.
 
-use std::sync::Arc;
-
 #[cfg(all(test, shuttle))]
 use shuttle::sync as own;
 #[cfg(not(all(test, shuttle)))]
@@ -35,7 +33,7 @@ pub(crate) use swapped::ArcCell;
 
 #[cfg(not(all(test, shuttle)))]
 mod swapped {
-    use super::Arc;
+    use std::sync::Arc;
 
     /// A shared value that is replaced as a whole, or taken out.
     pub(crate) struct ArcCell<T>(arc_swap::ArcSwapOption<T>);
@@ -69,7 +67,9 @@ mod swapped {
 /// The same to the scheduler: each look, and each change, is one step. That `arc_swap` counts those who look is not tried here.
 #[cfg(all(test, shuttle))]
 mod scheduled {
-    use super::{Arc, Mutex, lock};
+    use std::sync::Arc;
+
+    use crate::sync::{Mutex, lock};
 
     pub(crate) struct ArcCell<T>(Mutex<Option<Arc<T>>>);
 

@@ -340,8 +340,8 @@ fn opened(dir: &dyn Dir, name: &OsStr, how: How) -> Result<Arc<dyn File>> {
 }
 
 #[cfg(feature = "sim")]
-#[cfg(test)]
 #[expect(clippy::arithmetic_side_effects, reason = "sums of a test")]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::fs::Fs;

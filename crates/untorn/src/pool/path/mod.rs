@@ -14,9 +14,6 @@ mod check;
 mod commit;
 mod compact;
 mod core;
-#[cfg(feature = "sim")]
-#[cfg(test)]
-mod explored;
 mod follow;
 mod open;
 mod options;

@@ -34,7 +34,7 @@ impl Spill {
         let moved = self.move_live(number, &segment);
         let gone = self.with(|table| table.compacted(number, end, moved.is_ok()));
         let segments = u64::from(gone.is_some());
-        gone.map_or(Ok(()), |gone| self.unlink(&gone))?;
+        gone.map_or(Ok(()), |gone| self.take_away(&gone))?;
         let freed_bytes = before.saturating_sub(self.usage().disk_bytes);
         Ok(Some(Compacted { segments, moved_bytes: moved?, freed_bytes }))
     }

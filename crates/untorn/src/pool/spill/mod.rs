@@ -254,11 +254,11 @@ impl Spill {
     /// Forgets an object. A file that nothing needs any more is taken away.
     pub(super) fn delete(&self, key: Uuid) -> Result<()> {
         let gone = self.with(|table| table.remove(key));
-        gone.map_or(Ok(()), |gone| self.unlink(&gone))
+        gone.map_or(Ok(()), |gone| self.take_away(&gone))
     }
 
     /// Takes a file away and counts its bytes back; those of one that stays are not.
-    fn unlink(&self, gone: &Gone) -> Result<()> {
+    fn take_away(&self, gone: &Gone) -> Result<()> {
         let name = match *gone {
             Gone::Own { key, .. } => own_name(key),
             Gone::Segment { number, .. } => segment_name(u64::from(number)),

@@ -145,7 +145,7 @@ impl<'s> Writing<'s> {
         });
         // What cannot be taken away now goes with the directory.
         for gone in &gone {
-            drop(spill.unlink(gone));
+            drop(spill.take_away(gone));
         }
     }
 }
@@ -171,6 +171,6 @@ impl Drop for Writing<'_> {
             self.spill.with(|table| table.give_back(out.number, end, !cut))
         });
         self.spill.with(|table| table.release(self.reserved.saturating_sub(kept)));
-        drop(gone.map(|gone| self.spill.unlink(&gone)));
+        drop(gone.map(|gone| self.spill.take_away(&gone)));
     }
 }
