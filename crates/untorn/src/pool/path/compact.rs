@@ -27,6 +27,8 @@ impl Core {
         self.check("compact")?;
         let Some(owner) = owner.as_ref() else { return Ok(Compacted::default()) };
         {
+            // Whoever writes has made sure that there is one to append to.
+            let _writer = self.writer();
             let mut state = self.state();
             let seg = state.current.and_then(|number| state.segments.get(&number));
             if seg.is_some_and(|seg| seg.dead() > seg.live) {
@@ -62,21 +64,38 @@ impl Core {
     }
 
     fn compact_one(&self, owner: &Owner, number: u64, report: &mut Compacted) -> Result<()> {
+        let mut moved = Vec::new();
+        let done = self.move_all(owner, number, &mut moved, report);
+        {
+            let mut state = self.state();
+            moved.iter().for_each(|(_, _, new)| state.arrived(new));
+        }
+        self.clear_away();
+        done
+    }
+
+    /// Moves all objects of a segment. What was written of them goes to `moved`, also after an error.
+    fn move_all(
+        &self,
+        owner: &Owner,
+        number: u64,
+        moved: &mut Vec<(Uuid, Listed, Listed)>,
+        report: &mut Compacted,
+    ) -> Result<()> {
         let mut objects = self.objects_in(number);
         objects.sort_unstable_by_key(|(_, object)| match object.place {
             Place::Segment { at, .. } => at,
             Place::Own => 0,
         });
-        let mut moved: Vec<(Uuid, Listed, Listed)> = Vec::new();
         let mut rest = objects.as_slice();
         while !rest.is_empty() {
-            rest = self.copy_some(number, rest, &mut moved)?;
+            rest = self.copy_some(number, rest, moved)?;
         }
         self.sync_moved()?;
         let mut record = Record::new();
         {
             let state = self.state();
-            for (key, old, new) in &moved {
+            for (key, old, new) in moved.iter() {
                 let entry = state.table.objects.get(key);
                 if entry.is_some_and(|e| e.is_listed() && e.object.place == old.place) {
                     record.moved(*key, new.place);
@@ -88,7 +107,7 @@ impl Core {
         }
         let freed = {
             let mut state = self.state();
-            for (key, old, new) in &moved {
+            for (key, old, new) in moved.iter() {
                 // Meanwhile it may have been forgotten; then its copy is waste.
                 let entry = state.table.objects.get_mut(key);
                 let Some(entry) = entry.filter(|e| e.object.place == old.place) else { continue };
@@ -97,9 +116,8 @@ impl Core {
                 state.live(new, true);
                 report.moved_bytes = report.moved_bytes.saturating_add(old.stored);
             }
-            state.segments.get(&number).filter(|seg| seg.live == 0).map(|seg| seg.len)
+            state.segments.get(&number).filter(|seg| seg.is_void()).map(|seg| seg.len)
         };
-        self.clear_away();
         if let Some(len) = freed {
             report.segments = report.segments.saturating_add(1);
             report.freed_bytes = report.freed_bytes.saturating_add(len);
