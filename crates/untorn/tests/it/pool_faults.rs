@@ -93,8 +93,7 @@ impl Run {
         let mut handles: Handles = Vec::new();
         for n in 0..6 {
             let bytes = body(n, if n % 2 == 0 { SMALL } else { LONG });
-            let fb =
-                self.twice("insert", || Ok(open.pool.blocking_insert(bytes.clone())?))?;
+            let fb = self.twice("insert", || Ok(open.pool.blocking_insert(bytes.clone())?))?;
             handles.push((fb, bytes));
         }
         drop(self.twice("spill", || open.pool.spill_all()));
@@ -151,7 +150,9 @@ impl Run {
         let found = load(loose).and_then(|loose| Ok(Shown { loose, set: load(set)? }));
         match found {
             Ok(found) => assert!(self.may.contains(&found), "{what}: another state"),
-            Err(error) => assert!(self.silent && error.kind() == ErrorKind::Damaged, "{what}: {error}"),
+            Err(error) => {
+                assert!(self.silent && error.kind() == ErrorKind::Damaged, "{what}: {error}")
+            }
         }
         drop(open);
         assert!(spilled(&self.sim).is_empty(), "{what}: {:?}", spilled(&self.sim));

@@ -9,11 +9,11 @@ use std::thread;
 use std::time::Duration;
 
 use untorn::codec::Raw;
+use untorn::fs::OsFs;
 use untorn::pool::{
     BackingStore, DirOptions, DirPath, DirPathOptions, DirStore, Fb, MemoryBudget, Pool,
     TrackedPath, verify_path,
 };
-use untorn::fs::OsFs;
 use uuid::Uuid;
 
 use crate::pool_disk::{Bytes, body};
@@ -88,13 +88,20 @@ fn work(all: &All, t: u64, seed: u64) -> Told {
         match rng(&mut state) % 16 {
             0 => fb.blocking_write_now().unwrap(),
             1..4 => {
+                // What a set has is in the path, and a persist does nothing then.
+                let key = fb.key();
+                let there = all.path.contains_key(key);
                 fb.blocking_persist(&all.path).unwrap();
-                staged.insert(fb.key(), Some(*expected));
-                told.open.insert(fb.key());
+                if !there {
+                    staged.insert(key, Some(*expected));
+                    told.open.insert(key);
+                }
             }
             4 => {
-                *fb.blocking_load_mut().unwrap() = value(n);
-                *expected = n;
+                // As long as it was: what grows in a guard may pass the budget.
+                let next = *expected + 12_000;
+                *fb.blocking_load_mut().unwrap() = value(next);
+                *expected = next;
             }
             5 => drop(mine.swap_remove(at)),
             6 | 7 => {
@@ -112,16 +119,19 @@ fn work(all: &All, t: u64, seed: u64) -> Told {
                 let of: Vec<&Fb<Bytes>> = mine[from..].iter().map(|(_, fb)| fb).collect();
                 Fb::blocking_checkpoint(&of, &all.path, &name, b"").unwrap();
                 told.set = mine[from..].iter().map(|(n, fb)| (fb.key(), *n)).collect();
-                // What it names and was not loose before need not be loose after it.
+                // It stages what it names: a sync of another thread in between makes that loose, else it is not.
                 for (key, _) in &told.set {
-                    if staged.remove(key).is_some() {
+                    staged.remove(key);
+                    if !told.loose.contains_key(key) || told.open.contains(key) {
                         told.open.insert(*key);
                         told.loose.remove(key);
                     }
                 }
             }
             10 => {
-                for (n, fb) in told.set.iter().zip(all.pool.blocking_register_set(&all.path, &name).unwrap()) {
+                for (n, fb) in
+                    told.set.iter().zip(all.pool.blocking_register_set(&all.path, &name).unwrap())
+                {
                     assert_eq!(*fb.blocking_load().unwrap(), value(n.1));
                 }
             }

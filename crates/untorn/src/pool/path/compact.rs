@@ -13,7 +13,7 @@ use crate::commit::{self, sync_dir};
 use crate::fs::SyncSite;
 use crate::pool::backend::Compacted;
 use crate::pool::batch::Batch;
-use crate::{ErrorKind, Result};
+use crate::{Error, ErrorKind, Outcome, Result};
 
 /// Below this, what is wasted is not worth a commit.
 const WASTE_MIN: u64 = 1 << 20;
@@ -58,7 +58,11 @@ impl Core {
         found.truncate(limit.unwrap_or(usize::MAX));
         let mut report = Compacted::default();
         for (_, number) in found {
-            self.compact_one(owner, number, &mut report)?;
+            match self.compact_one(owner, number, &mut report) {
+                // Nothing of it can be read (M2): the others are moved all the same.
+                Err(e) if e.outcome() == Outcome::Unchanged && is_no_good(&e) => {}
+                done => done?,
+            }
         }
         Ok(report)
     }
@@ -200,4 +204,8 @@ impl Core {
         };
         sync().map_err(|e| self.poisoned(e))
     }
+}
+
+fn is_no_good(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Damaged | ErrorKind::NotOurs | ErrorKind::NotFound)
 }

@@ -324,13 +324,18 @@ impl Core {
     }
 
     pub(super) fn open_place(&self, key: Uuid, place: Place) -> Result<(Arc<Segment>, u64)> {
-        match place {
+        let open = || match place {
             Place::Own => {
                 let dir = self.prefix_dir(prefix(key))?;
                 Ok((Arc::new(Segment::open_own(&*dir, key)?), FIRST))
             }
             Place::Segment { number, at } => Ok((self.segment(number)?, at)),
-        }
+        };
+        // The manifest says that it is ours.
+        open().map_err(|e: Error| match e.kind() {
+            ErrorKind::NotOurs => e.with_kind(ErrorKind::Damaged),
+            _ => e,
+        })
     }
 
     /// The file of a segment, which is kept open.

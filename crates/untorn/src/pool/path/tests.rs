@@ -739,3 +739,43 @@ fn what_is_written_is_not_forgotten_before_it_is_held() {
         recount(&core);
     }
 }
+
+/// What is wanted while another commit is under way is held against what that one makes of it.
+#[test]
+fn what_is_wanted_during_a_commit_is_not_lost() {
+    // A real disk: there a commit takes its time.
+    let dir = tempfile::tempdir().unwrap();
+    let path = DirPath::with(dir.path().join("p"), options(Arc::new(crate::fs::OsFs::new())));
+    let core = path.open().unwrap();
+    write(&core, &[(1, 40), (2, 40)]);
+    core.checkpoint("a", &keys(&[2]), b"").unwrap();
+    core.commit().unwrap();
+    core.hold(key(1)).unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let loose = |n: u64| core.infos().iter().any(|(of, info)| *of == key(n) && info.loose);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(std::sync::atomic::Ordering::Acquire) {
+                    core.commit().unwrap();
+                }
+            });
+        }
+        let mut wrong = 0;
+        for round in 0..60 {
+            core.delete(key(1)).unwrap();
+            core.stage(key(2), false).unwrap();
+            for _ in 0..round {
+                std::thread::yield_now();
+            }
+            core.stage(key(1), false).unwrap();
+            core.delete(key(2)).unwrap();
+            core.commit().unwrap();
+            wrong += u32::from(!loose(1)) + u32::from(loose(2));
+        }
+        done.store(true, std::sync::atomic::Ordering::Release);
+        assert_eq!(wrong, 0);
+    });
+    core.release(key(1));
+    recount(&core);
+}
