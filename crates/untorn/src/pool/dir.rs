@@ -171,7 +171,7 @@ impl DirStore {
     fn read(&self, key: Uuid, buf: &mut Vec<u8>) -> Result<(Meta, usize)> {
         let spilled = self.spill.get(key, buf).map(lengths);
         match spilled {
-            Err(e) if is_no_good(&e) => match self.home_of(key) {
+            Err(e) if is_no_good(&e) => match self.home_of(key).or_else(|| self.other(&e, key)) {
                 Some(core) => core.get(key, buf).map(lengths),
                 None => Err(e),
             },
@@ -179,10 +179,19 @@ impl DirStore {
         }
     }
 
+    /// A path that has the key of a spill copy that is damaged: it was copied there, and not registered.
+    fn other(&self, error: &Error, key: Uuid) -> Option<Arc<Core>> {
+        if error.kind() != ErrorKind::Damaged {
+            return None;
+        }
+        let paths = self.paths.lock().unwrap_or_else(PoisonError::into_inner);
+        paths.iter().filter_map(Weak::upgrade).find(|core| core.contains(key))
+    }
+
     fn read_nowait(&self, key: Uuid, buf: &mut Vec<u8>) -> Result<Option<(Meta, usize)>> {
         let spilled = self.spill.get_nowait(key, buf).map(|object| object.map(lengths));
         match spilled {
-            Err(e) if is_no_good(&e) => match self.home_of(key) {
+            Err(e) if is_no_good(&e) => match self.home_of(key).or_else(|| self.other(&e, key)) {
                 Some(core) => {
                     let read = core.get_with(key, buf, |file, buf, at| file.read_nowait(buf, at));
                     Ok(read?.map(lengths))

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::entry::{Claimed, Entry};
 use super::fb::Fb;
 use super::job::Job;
+use super::pool::Pool;
 use super::sets::{CheckpointId, SetPath};
 use super::tracked::TrackedPath;
 use crate::{Error, Result};
@@ -21,6 +22,8 @@ impl<T: Send + Sync + 'static> Fb<T> {
         handles: &[&Self],
         path: &TrackedPath<P>,
     ) -> Result<()> {
+        // Before anything is claimed, so that an error leaves nothing claimed.
+        handles.iter().try_for_each(|fb| path.check(&fb.pool().inner.core))?;
         let mut left: Vec<&Self> = handles.to_vec();
         loop {
             let mut busy: Vec<&Self> = Vec::new();
@@ -28,11 +31,11 @@ impl<T: Send + Sync + 'static> Fb<T> {
             while !rest.is_empty() {
                 let mut part = Part::new();
                 while let Some((fb, more)) = rest.split_first() {
-                    if part.weight >= BATCH {
+                    // A part is encoded by one pool.
+                    if part.weight >= BATCH || !part.is_of(fb.pool()) {
                         break;
                     }
                     rest = more;
-                    path.check(&fb.pool().inner.core)?;
                     if !path.contains_key(fb.key()) && !part.claim(fb) {
                         busy.push(fb);
                     }
@@ -107,6 +110,11 @@ struct Part<T: Send + Sync + 'static> {
 impl<T: Send + Sync + 'static> Part<T> {
     fn new() -> Self {
         Self { job: Job::running(false), fresh: Vec::new(), copies: Vec::new(), weight: 0 }
+    }
+
+    /// Whether it may take values of the pool.
+    fn is_of(&self, pool: &Arc<Pool<T>>) -> bool {
+        self.fresh.first().is_none_or(|claim| Arc::ptr_eq(&claim.entry.pool, pool))
     }
 
     fn claim(&mut self, fb: &Fb<T>) -> bool {

@@ -52,9 +52,21 @@ mod log_failures;
 #[cfg(test)]
 mod pool_async;
 #[cfg(test)]
+mod pool_disk;
+#[cfg(test)]
+mod pool_failures;
+#[cfg(test)]
+mod pool_faults;
+#[cfg(test)]
+mod pool_golden;
+#[cfg(test)]
 mod pool_kit;
 #[cfg(test)]
 mod pool_memory;
+#[cfg(test)]
+mod pool_rot;
+#[cfg(test)]
+mod pool_threads;
 #[cfg(test)]
 mod proof;
 #[cfg(test)]
@@ -71,6 +83,8 @@ mod snapshot;
 mod sync_count;
 #[cfg(test)]
 mod sync_count_fold;
+#[cfg(test)]
+mod sync_count_pool;
 #[cfg(test)]
 #[cfg(feature = "json")]
 mod wal;

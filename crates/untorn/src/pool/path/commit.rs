@@ -248,10 +248,8 @@ impl Core {
     /// It did not happen, or nobody knows (C3).
     fn take_back(&self, plan: &Plan) {
         let mut state = self.state();
-        for key in &plan.adds {
-            if let Some(entry) = state.table.objects.get_mut(key) {
-                entry.committing = false;
-            }
+        state.committing(plan, false);
+        for key in plan.loose.iter().map(|(key, _)| key).chain(&plan.adds) {
             state.settle(*key);
         }
         drop(state);
@@ -266,11 +264,7 @@ impl Core {
             let what = format!("a record of our own does not fit: {misfit:?}");
             self.poisoned(Error::new(ErrorKind::Failed, "commit", &self.path, what))
         })?;
-        for key in &plan.adds {
-            if let Some(entry) = state.table.objects.get_mut(key) {
-                entry.committing = false;
-            }
-        }
+        state.committing(&plan, false);
         for key in plan.named {
             if let Some(entry) = state.table.objects.get_mut(&key) {
                 entry.want = entry.want.filter(|want| !want);
@@ -309,14 +303,20 @@ impl Core {
 impl State {
     /// Gives what no sync covers to the commit, which syncs it or poisons the path.
     fn hand_over(&mut self, plan: &mut Plan) {
-        for key in &plan.adds {
-            if let Some(entry) = self.table.objects.get_mut(key) {
-                entry.committing = true;
-            }
-        }
+        self.committing(plan, true);
         plan.segments = self.unsynced_segments();
         plan.own = std::mem::take(&mut self.unsynced).into_values().collect();
         plan.names = std::mem::take(&mut self.names);
+    }
+
+    /// Marks what a commit changes, or takes the marks away: what is wanted meanwhile is held against what it will have made of it.
+    fn committing(&mut self, plan: &Plan, is: bool) {
+        let loose = plan.loose.iter().map(|(key, _)| key);
+        for key in plan.adds.iter().chain(loose) {
+            if let Some(entry) = self.table.objects.get_mut(key) {
+                entry.committing = is;
+            }
+        }
     }
 
     pub(super) fn unsynced_segments(&mut self) -> Vec<Arc<Segment>> {

@@ -13,7 +13,7 @@ use crate::commit::{self, sync_dir};
 use crate::fs::SyncSite;
 use crate::pool::backend::Compacted;
 use crate::pool::batch::Batch;
-use crate::{ErrorKind, Result};
+use crate::{Error, ErrorKind, Outcome, Result};
 
 /// Below this, what is wasted is not worth a commit.
 const WASTE_MIN: u64 = 1 << 20;
@@ -27,6 +27,8 @@ impl Core {
         self.check("compact")?;
         let Some(owner) = owner.as_ref() else { return Ok(Compacted::default()) };
         {
+            // Whoever writes has made sure that there is one to append to.
+            let _writer = self.writer();
             let mut state = self.state();
             let seg = state.current.and_then(|number| state.segments.get(&number));
             if seg.is_some_and(|seg| seg.dead() > seg.live) {
@@ -56,27 +58,48 @@ impl Core {
         found.truncate(limit.unwrap_or(usize::MAX));
         let mut report = Compacted::default();
         for (_, number) in found {
-            self.compact_one(owner, number, &mut report)?;
+            match self.compact_one(owner, number, &mut report) {
+                // Nothing of it can be read (M2): the others are moved all the same.
+                Err(e) if e.outcome() == Outcome::Unchanged && is_no_good(&e) => {}
+                done => done?,
+            }
         }
         Ok(report)
     }
 
     fn compact_one(&self, owner: &Owner, number: u64, report: &mut Compacted) -> Result<()> {
+        let mut moved = Vec::new();
+        let done = self.move_all(owner, number, &mut moved, report);
+        {
+            let mut state = self.state();
+            moved.iter().for_each(|(_, _, new)| state.arrived(new));
+        }
+        self.clear_away();
+        done
+    }
+
+    /// Moves all objects of a segment. What was written of them goes to `moved`, also after an error.
+    fn move_all(
+        &self,
+        owner: &Owner,
+        number: u64,
+        moved: &mut Vec<(Uuid, Listed, Listed)>,
+        report: &mut Compacted,
+    ) -> Result<()> {
         let mut objects = self.objects_in(number);
         objects.sort_unstable_by_key(|(_, object)| match object.place {
             Place::Segment { at, .. } => at,
             Place::Own => 0,
         });
-        let mut moved: Vec<(Uuid, Listed, Listed)> = Vec::new();
         let mut rest = objects.as_slice();
         while !rest.is_empty() {
-            rest = self.copy_some(number, rest, &mut moved)?;
+            rest = self.copy_some(number, rest, moved)?;
         }
         self.sync_moved()?;
         let mut record = Record::new();
         {
             let state = self.state();
-            for (key, old, new) in &moved {
+            for (key, old, new) in moved.iter() {
                 let entry = state.table.objects.get(key);
                 if entry.is_some_and(|e| e.is_listed() && e.object.place == old.place) {
                     record.moved(*key, new.place);
@@ -88,7 +111,7 @@ impl Core {
         }
         let freed = {
             let mut state = self.state();
-            for (key, old, new) in &moved {
+            for (key, old, new) in moved.iter() {
                 // Meanwhile it may have been forgotten; then its copy is waste.
                 let entry = state.table.objects.get_mut(key);
                 let Some(entry) = entry.filter(|e| e.object.place == old.place) else { continue };
@@ -97,9 +120,8 @@ impl Core {
                 state.live(new, true);
                 report.moved_bytes = report.moved_bytes.saturating_add(old.stored);
             }
-            state.segments.get(&number).filter(|seg| seg.live == 0).map(|seg| seg.len)
+            state.segments.get(&number).filter(|seg| seg.is_void()).map(|seg| seg.len)
         };
-        self.clear_away();
         if let Some(len) = freed {
             report.segments = report.segments.saturating_add(1);
             report.freed_bytes = report.freed_bytes.saturating_add(len);
@@ -182,4 +204,8 @@ impl Core {
         };
         sync().map_err(|e| self.poisoned(e))
     }
+}
+
+fn is_no_good(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Damaged | ErrorKind::NotOurs | ErrorKind::NotFound)
 }

@@ -5,6 +5,7 @@
 //! - P2 A name that the manifest may list after a crash is not unlinked: only what a durable commit let go of is, or what none listed.
 //! - P3 What nothing wants is forgotten in the moment in which that becomes so, under `state`; its file goes later.
 //! - P4 A name in `seg` is given once. A name in `obj` is given and taken under `writer`.
+//! - P5 A segment that somebody writes to is wanted: what he wrote comes into the table when he is done.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -107,6 +108,8 @@ pub(super) struct Seg {
     pub(super) len: u64,
     /// Bytes of frames that something wants.
     pub(super) live: u64,
+    /// Bytes of frames that were written and are not in the table yet (P5).
+    pub(super) coming: u64,
     /// It has bytes that no sync covers.
     pub(super) unsynced: bool,
 }
@@ -114,7 +117,12 @@ pub(super) struct Seg {
 impl Seg {
     /// Bytes of frames that nothing wants.
     pub(super) const fn dead(&self) -> u64 {
-        self.len.saturating_sub(FIRST).saturating_sub(self.live)
+        self.len.saturating_sub(FIRST).saturating_sub(self.live).saturating_sub(self.coming)
+    }
+
+    /// Whether nothing wants it.
+    pub(super) const fn is_void(&self) -> bool {
+        self.live == 0 && self.coming == 0
     }
 }
 
@@ -213,10 +221,10 @@ impl Core {
     /// Registers an object: its bytes stay readable until it is released as often, also when the path does not have it any more.
     pub(in crate::pool) fn hold(&self, key: Uuid) -> Result<()> {
         let mut state = self.state();
-        let entry = state.table.objects.get_mut(&key).filter(|entry| entry.is_there());
-        let Some(entry) = entry else { return Err(self.unknown("register", key)) };
-        entry.holds = entry.holds.saturating_add(1);
-        state.holds = state.holds.saturating_add(1);
+        if !state.table.objects.get(&key).is_some_and(Entry::is_there) {
+            return Err(self.unknown("register", key));
+        }
+        state.hold(key);
         Ok(())
     }
 
@@ -224,12 +232,9 @@ impl Core {
     pub(in crate::pool) fn release(&self, key: Uuid) {
         let last = {
             let mut state = self.state();
-            let entry = state.table.objects.get_mut(&key).filter(|entry| entry.holds > 0);
-            let Some(entry) = entry else { return };
-            entry.holds = entry.holds.saturating_sub(1);
-            state.holds = state.holds.saturating_sub(1);
-            state.free_if_unwanted(key);
-            state.closed && state.holds == 0
+            let before = state.holds;
+            state.let_go(key);
+            state.closed && state.holds == 0 && before > 0
         };
         self.clear_away();
         if last {
@@ -326,13 +331,18 @@ impl Core {
     }
 
     pub(super) fn open_place(&self, key: Uuid, place: Place) -> Result<(Arc<Segment>, u64)> {
-        match place {
+        let open = || match place {
             Place::Own => {
                 let dir = self.prefix_dir(prefix(key))?;
                 Ok((Arc::new(Segment::open_own(&*dir, key)?), FIRST))
             }
             Place::Segment { number, at } => Ok((self.segment(number)?, at)),
-        }
+        };
+        // The manifest says that it is ours.
+        open().map_err(|e: Error| match e.kind() {
+            ErrorKind::NotOurs => e.with_kind(ErrorKind::Damaged),
+            _ => e,
+        })
     }
 
     /// The file of a segment, which is kept open.
@@ -372,7 +382,7 @@ impl Core {
             }
             let (mut void, current) = (Vec::new(), state.current);
             state.segments.retain(|number, seg| {
-                let goes = seg.live == 0 && Some(*number) != current;
+                let goes = seg.is_void() && Some(*number) != current;
                 if goes {
                     void.push(*number);
                 }
@@ -437,6 +447,40 @@ impl State {
         let framed = object.framed();
         seg.live =
             if more { seg.live.saturating_add(framed) } else { seg.live.saturating_sub(framed) };
+    }
+
+    /// An object that was written is in the table now, or will never be.
+    pub(super) fn arrived(&mut self, object: &Listed) {
+        let Place::Segment { number, .. } = object.place else { return };
+        let Some(seg) = self.segments.get_mut(&number) else { return };
+        seg.coming = seg.coming.saturating_sub(object.framed());
+    }
+
+    /// Registers an object, if it is known.
+    pub(super) fn hold(&mut self, key: Uuid) -> bool {
+        let Some(entry) = self.table.objects.get_mut(&key) else { return false };
+        entry.holds = entry.holds.saturating_add(1);
+        self.holds = self.holds.saturating_add(1);
+        true
+    }
+
+    /// Takes that back.
+    pub(super) fn let_go(&mut self, key: Uuid) {
+        let Some(entry) = self.table.objects.get_mut(&key) else { return };
+        if entry.holds > 0 {
+            entry.holds = entry.holds.saturating_sub(1);
+            self.holds = self.holds.saturating_sub(1);
+            self.free_if_unwanted(key);
+        }
+    }
+
+    /// Stages an object for the loose set, if it is known; with `hold` it is registered.
+    pub(super) fn stage(&mut self, key: Uuid, hold: bool) -> bool {
+        let known = if hold { self.hold(key) } else { self.table.objects.contains_key(&key) };
+        if known {
+            self.want(key, true);
+        }
+        known
     }
 
     /// Says whether the loose set is to have the object after the next commit.

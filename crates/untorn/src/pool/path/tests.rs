@@ -672,3 +672,110 @@ fn gc_removes_what_nothing_lists_and_leaves_the_rest() {
     assert!(reads(&core, 1, 10) && reads(&core, 2, LONG) && reads(&core, 5, LONG));
     assert_eq!(fs.read(foreign).unwrap(), b"mine");
 }
+
+/// Whoever writes more than fits into one segment has left the first one when others look for what nothing wants.
+#[test]
+fn what_is_being_written_is_not_taken_away() {
+    let fs = disk();
+    let path = open(&fs);
+    let core = path.core().unwrap();
+    for round in 0..60_u64 {
+        let of: Vec<(u64, usize)> = (0..20).map(|n| (round * 100 + n, 450)).collect();
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(std::sync::atomic::Ordering::Acquire) {
+                    core.clear_away();
+                    core.compact().unwrap();
+                }
+            });
+            core.write(&mut batch(&of), false).unwrap();
+            core.commit().unwrap();
+            // Two of three go, so that there is something to move while the next ones are written.
+            for (n, _) in of.iter().filter(|(n, _)| n % 3 > 0) {
+                core.delete(key(*n)).unwrap();
+            }
+            core.commit().unwrap();
+            done.store(true, std::sync::atomic::Ordering::Release);
+        });
+        recount(&core);
+        for (n, len) in of.iter().filter(|(n, _)| n % 3 == 0) {
+            assert!(reads(&core, *n, *len), "{n}");
+        }
+        for (n, _) in of {
+            core.delete(key(n)).unwrap();
+        }
+    }
+}
+
+/// What is registered as it is written is so also if somebody deletes the key in the same moment.
+#[test]
+fn what_is_written_is_not_forgotten_before_it_is_held() {
+    let fs = disk();
+    let path = open(&fs);
+    let core = path.core().unwrap();
+    for round in 0..60_u64 {
+        let (of, long) = ([(round, 40), (round + 1000, LONG)], round % 2 == 0);
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(std::sync::atomic::Ordering::Acquire) {
+                    core.delete(key(round)).unwrap();
+                    core.delete(key(round + 1000)).unwrap();
+                }
+            });
+            for _ in 0..20 {
+                if long {
+                    core.commit().unwrap();
+                }
+                core.write(&mut batch(&of), true).unwrap();
+                for (n, len) in of {
+                    assert!(reads(&core, n, len), "{n}");
+                    core.release(key(n));
+                }
+            }
+            done.store(true, std::sync::atomic::Ordering::Release);
+        });
+        recount(&core);
+    }
+}
+
+/// What is wanted while another commit is under way is held against what that one makes of it.
+#[test]
+fn what_is_wanted_during_a_commit_is_not_lost() {
+    // A real disk: there a commit takes its time.
+    let dir = tempfile::tempdir().unwrap();
+    let path = DirPath::with(dir.path().join("p"), options(Arc::new(crate::fs::OsFs::new())));
+    let core = path.open().unwrap();
+    write(&core, &[(1, 40), (2, 40)]);
+    core.checkpoint("a", &keys(&[2]), b"").unwrap();
+    core.commit().unwrap();
+    core.hold(key(1)).unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let loose = |n: u64| core.infos().iter().any(|(of, info)| *of == key(n) && info.loose);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(std::sync::atomic::Ordering::Acquire) {
+                    core.commit().unwrap();
+                }
+            });
+        }
+        let mut wrong = 0;
+        for round in 0..60 {
+            core.delete(key(1)).unwrap();
+            core.stage(key(2), false).unwrap();
+            for _ in 0..round {
+                std::thread::yield_now();
+            }
+            core.stage(key(1), false).unwrap();
+            core.delete(key(2)).unwrap();
+            core.commit().unwrap();
+            wrong += u32::from(!loose(1)) + u32::from(loose(2));
+        }
+        done.store(true, std::sync::atomic::Ordering::Release);
+        assert_eq!(wrong, 0);
+    });
+    core.release(key(1));
+    recount(&core);
+}

@@ -42,14 +42,7 @@ impl Core {
     }
 
     fn stage_known(&self, key: Uuid, hold: bool) -> bool {
-        let mut state = self.state();
-        let Some(entry) = state.table.objects.get_mut(&key) else { return false };
-        if hold {
-            entry.holds = entry.holds.saturating_add(1);
-            state.holds = state.holds.saturating_add(1);
-        }
-        state.want(key, true);
-        true
+        self.state().stage(key, hold)
     }
 
     /// Writes all objects of the batch and stages them for the loose set, or none. A key that is known is only staged. With `hold`
@@ -57,25 +50,35 @@ impl Core {
     pub(in crate::pool) fn write(&self, batch: &mut Batch, hold: bool) -> Result<()> {
         let mut writer = self.writer();
         self.check("persist")?;
-        let before = {
-            let state = self.state();
-            state.current.and_then(|number| Some((number, state.segments.get(&number)?.len)))
+        // What is known already must not be forgotten before it is staged.
+        let (before, kept) = {
+            let mut state = self.state();
+            let current = state.current;
+            let before = current.and_then(|n| Some((n, state.segments.get(&n)?.len)));
+            let keys = batch.parts.iter().map(|part| part.key);
+            (before, keys.filter(|key| state.hold(*key)).collect::<Vec<_>>())
         };
         let mut written = Written::default();
-        if let Err(error) = self.write_parts(&mut writer, batch, &mut written) {
+        let done = self.write_parts(&mut writer, batch, &mut written);
+        if done.is_err() {
             self.roll_back(&written, before);
-            return Err(error);
         }
         {
+            // In one step, so that nobody forgets what is not staged yet.
             let mut state = self.state();
-            for (key, object) in &written.objects {
-                state.insert(*key, *object);
+            if done.is_ok() {
+                for (key, object) in &written.objects {
+                    state.arrived(object);
+                    state.insert(*key, *object);
+                }
+                state.unsynced.extend(written.own);
+                for part in &batch.parts {
+                    state.stage(part.key, hold);
+                }
             }
-            state.unsynced.extend(written.own);
+            kept.iter().for_each(|key| state.let_go(*key));
         }
-        for part in &batch.parts {
-            self.stage_known(part.key, hold);
-        }
+        done?;
         self.empty_trash(&mut writer);
         self.sync_overflow()
     }
@@ -164,7 +167,7 @@ impl Core {
                 drop(commit::unlink(&*dir, &name));
             }
         })?;
-        let seg = Seg { file: Some(Arc::new(file)), len: FIRST, live: 0, unsynced: true };
+        let seg = Seg { file: Some(Arc::new(file)), len: FIRST, unsynced: true, ..Seg::default() };
         let mut state = self.state();
         state.segments.insert(number, seg);
         state.current = Some(number);
@@ -211,6 +214,7 @@ impl Core {
         }
         file.append(batch.frames(run), start)?;
         if let Some(seg) = self.state().segments.get_mut(&number) {
+            seg.coming = seg.coming.saturating_add(at.saturating_sub(start));
             seg.len = at;
             seg.unsynced = true;
         }
@@ -299,7 +303,11 @@ impl Core {
                 }
             }
         }
-        self.state().current = current;
+        {
+            let mut state = self.state();
+            state.current = current;
+            written.objects.iter().for_each(|(_, object)| state.arrived(object));
+        }
         self.clear_away();
     }
 
@@ -362,8 +370,8 @@ impl Core {
             let mut state = self.state();
             state.insert(key, object);
             state.unsynced.insert(key, taken);
+            state.stage(key, hold);
         }
-        self.stage_known(key, hold);
         self.empty_trash(&mut writer);
         self.sync_overflow()
     }
