@@ -82,7 +82,11 @@ fn one<T: Debug + Serialize + DeserializeOwned>(bytes: &[u8], sorted: bool) {
         let decoded: Result<T, _> =
             if lenient { FixedLe::lenient().decode(bytes) } else { FixedLe.decode(bytes) };
         let largest = LARGEST.get();
-        assert!(largest <= 4 * size_of::<Choice>() * bytes.len().max(64), "{largest} for {}", bytes.len());
+        assert!(
+            largest <= 4 * size_of::<Choice>() * bytes.len().max(64),
+            "{largest} for {}",
+            bytes.len()
+        );
         let Ok(value) = decoded else { continue };
         let mut again = Vec::new();
         FixedLe.encode(&value, &mut again).expect("what was decoded encodes");

@@ -61,7 +61,8 @@ static WHOLE: LazyLock<(SimFs, Vec<PathBuf>)> = LazyLock::new(|| {
     let sim = SimFs::new(1);
     sim.make_dirs("/d").expect("the disk is empty");
     let of = open(&sim, OnDamage::Refuse).expect("it is new");
-    let handles: Vec<_> = (0..40).map(|n| of.pool.blocking_insert(value(n)).expect("room")).collect();
+    let handles: Vec<_> =
+        (0..40).map(|n| of.pool.blocking_insert(value(n)).expect("room")).collect();
     let all: Vec<&Fb<Bytes>> = handles.iter().collect();
     Fb::blocking_checkpoint(&all[..20], &of.path, "set", b"meta").expect("there is room");
     Fb::blocking_persist_many(&all[20..], &of.path).expect("there is room");
@@ -110,9 +111,16 @@ fuzz_target!(|data: &[u8]| {
             let n = u64::from(call[1]);
             match call[0] % 8 {
                 0 => handles.extend(of.pool.blocking_insert(value(n)).ok()),
-                1 => handles.iter().for_each(|fb| drop(typed(fb.blocking_persist(&of.path)))),
+                1 => handles.iter().for_each(|fb| {
+                    typed(fb.blocking_persist(&of.path));
+                }),
                 2 => drop(typed(of.store.blocking_sync(&of.path))),
-                3 => drop(typed(Fb::blocking_checkpoint(&handles.iter().collect::<Vec<_>>(), &of.path, "a", b""))),
+                3 => drop(typed(Fb::blocking_checkpoint(
+                    &handles.iter().collect::<Vec<_>>(),
+                    &of.path,
+                    "a",
+                    b"",
+                ))),
                 4 => drop(typed(of.path.drop_set("set"))),
                 5 => drop(typed(of.store.compact())),
                 6 => drop(typed(of.path.path().gc(n % 2 == 0))),
@@ -174,7 +182,11 @@ fn crashes(data: &[u8]) {
         assert!(shows(&of, &model), "another state");
         let mut handles: Vec<(u64, Fb<Bytes>)> = Vec::new();
         for (key, n) in model.loose.clone().into_iter().chain(model.set.clone()) {
-            let fb = of.pool.blocking_register(&of.path, key).expect("it is sound").expect("it is there");
+            let fb = of
+                .pool
+                .blocking_register(&of.path, key)
+                .expect("it is sound")
+                .expect("it is there");
             assert_eq!(*fb.blocking_load().expect("it is sound"), value(n));
             handles.push((n, fb));
         }

@@ -70,6 +70,7 @@ pub(crate) fn track(store: &Store, fs: &Arc<dyn Fs>) -> untorn::Result<TrackedPa
 }
 
 impl Open {
+    #[expect(clippy::needless_pass_by_value, reason = "as every constructor takes its file system")]
     pub(crate) fn new(fs: Arc<dyn Fs>, budget: usize) -> untorn::Result<Self> {
         let store = store(&fs, Path::new(ROOT))?;
         let path = track(&store, &fs)?;

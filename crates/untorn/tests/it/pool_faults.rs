@@ -96,7 +96,7 @@ impl Run {
             let fb = self.twice("insert", || Ok(open.pool.blocking_insert(bytes.clone())?))?;
             handles.push((fb, bytes));
         }
-        drop(self.twice("spill", || open.pool.spill_all()));
+        let _told = self.twice("spill", || open.pool.spill_all());
         self.look(&open, &handles);
         let (fb, bytes) = &mut handles[1];
         if self.twice("change", || fb.blocking_load_mut().map(|mut guard| guard[0] ^= 1)).is_some()
@@ -122,7 +122,7 @@ impl Run {
             shown.loose.remove(&key);
         }
         self.commit(&shown, || open.sync());
-        drop(self.twice("compact", || open.store.compact()));
+        let _told = self.twice("compact", || open.store.compact());
         self.look(&open, &handles);
         handles.truncate(3);
         self.look(&open, &handles);
@@ -151,7 +151,7 @@ impl Run {
         match found {
             Ok(found) => assert!(self.may.contains(&found), "{what}: another state"),
             Err(error) => {
-                assert!(self.silent && error.kind() == ErrorKind::Damaged, "{what}: {error}")
+                assert!(self.silent && error.kind() == ErrorKind::Damaged, "{what}: {error}");
             }
         }
         drop(open);

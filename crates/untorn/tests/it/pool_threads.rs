@@ -50,7 +50,7 @@ fn rng(state: &mut u64) -> u64 {
 
 /// One in eight is long.
 fn value(n: u64) -> Bytes {
-    let len = if n % 8 == 0 { 3000 } else { 50 + n * 97 % 1500 };
+    let len = if n.is_multiple_of(8) { 3000 } else { 50 + n * 97 % 1500 };
     body(n, usize::try_from(len).unwrap())
 }
 
@@ -80,7 +80,7 @@ fn work(all: &All, t: u64, seed: u64) -> Told {
     };
     for call in 0..CALLS {
         let n = t * CALLS + call;
-        if mine.len() < 2 || rng(&mut state) % 3 == 0 {
+        if mine.len() < 2 || rng(&mut state).is_multiple_of(3) {
             mine.push((n, all.pool.blocking_insert(value(n)).unwrap()));
         }
         let at = usize::try_from(rng(&mut state)).unwrap() % mine.len();
@@ -193,8 +193,7 @@ fn what_eight_threads_were_told_is_there_again() {
         let loose: BTreeSet<Uuid> =
             all.path.iter().filter(|(_, info)| info.loose).map(|(key, _)| key).collect();
         let mut allowed: BTreeSet<Uuid> = BTreeSet::new();
-        for (t, told) in (0..).zip(told.into_inner().unwrap()) {
-            let _ = t;
+        for told in told.into_inner().unwrap() {
             for (key, n) in told.loose.iter().filter(|(key, _)| !told.open.contains(key)) {
                 assert!(loose.contains(key), "seed {seed}: {key} was synced");
                 let fb = all.pool.blocking_register(&all.path, *key).unwrap().unwrap();

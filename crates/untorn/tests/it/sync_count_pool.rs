@@ -132,7 +132,9 @@ fn pool_spills_and_compactions() {
     let path = of.track();
     check(&meter, NOTHING, 0, || {
         let handles: Vec<_> = (0..40).map(|n| of.insert(n, 700)).collect();
-        handles.iter().for_each(|fb| assert_eq!(fb.blocking_load().unwrap().len(), 700));
+        for fb in &handles {
+            assert_eq!(fb.blocking_load().unwrap().len(), 700);
+        }
         of.pool.spill_all().unwrap();
         handles.into_iter().step_by(2).for_each(drop);
         of.store.compact().unwrap();

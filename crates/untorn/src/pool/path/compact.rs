@@ -72,7 +72,9 @@ impl Core {
         let done = self.move_all(owner, number, &mut moved, report);
         {
             let mut state = self.state();
-            moved.iter().for_each(|(_, _, new)| state.arrived(new));
+            for (_, _, new) in &moved {
+                state.arrived(new);
+            }
         }
         self.clear_away();
         done

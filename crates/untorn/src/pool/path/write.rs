@@ -76,7 +76,9 @@ impl Core {
                     state.stage(part.key, hold);
                 }
             }
-            kept.iter().for_each(|key| state.let_go(*key));
+            for key in kept {
+                state.let_go(key);
+            }
         }
         done?;
         self.empty_trash(&mut writer);
