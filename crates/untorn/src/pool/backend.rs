@@ -30,6 +30,12 @@ pub trait BackingStoreT: Send + Sync + 'static {
         None
     }
 
+    /// Whether the path's loose set has a key, staged changes included: of such a key nothing is to be done to persist it. `None` as
+    /// [`contains`](Self::contains).
+    fn is_loose(&self, path: &Self::PersistPath, key: Uuid) -> Option<bool> {
+        self.contains(path, key)
+    }
+
     /// All keys of the path, staged changes included, in no order; `None` as [`contains`](Self::contains).
     fn all_keys(&self, path: &Self::PersistPath) -> Option<Vec<Uuid>> {
         let _ = path;
@@ -192,6 +198,10 @@ impl<B: BackingStoreT> BackingStoreT for std::sync::Arc<B> {
 
     fn contains(&self, path: &Self::PersistPath, key: Uuid) -> Option<bool> {
         (**self).contains(path, key)
+    }
+
+    fn is_loose(&self, path: &Self::PersistPath, key: Uuid) -> Option<bool> {
+        (**self).is_loose(path, key)
     }
 
     fn all_keys(&self, path: &Self::PersistPath) -> Option<Vec<Uuid>> {

@@ -267,6 +267,10 @@ impl BackingStoreT for DirStore {
         path.core().ok().map(|core| core.contains(key))
     }
 
+    fn is_loose(&self, path: &DirPath, key: Uuid) -> Option<bool> {
+        path.core().ok().map(|core| core.is_loose(key))
+    }
+
     fn all_keys(&self, path: &DirPath) -> Option<Vec<Uuid>> {
         path.core().ok().map(|core| core.keys())
     }

@@ -120,6 +120,10 @@ impl BackingStoreT for MemStore {
         Some(path.with(|kept| kept.has(key)))
     }
 
+    fn is_loose(&self, path: &MemPath, key: Uuid) -> Option<bool> {
+        Some(path.with(|kept| kept.loose(key)))
+    }
+
     fn all_keys(&self, path: &MemPath) -> Option<Vec<Uuid>> {
         Some(path.with(|kept| kept.all_keys()))
     }

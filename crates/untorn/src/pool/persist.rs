@@ -22,6 +22,15 @@ impl<T: Send + Sync + 'static> Fb<T> {
         handles: &[&Self],
         path: &TrackedPath<P>,
     ) -> Result<()> {
+        Self::stage_many(handles, path, TrackedPath::is_loose)
+    }
+
+    /// Stages those that the path does not have, by that measure.
+    fn stage_many<P: Send + Sync + 'static>(
+        handles: &[&Self],
+        path: &TrackedPath<P>,
+        has: fn(&TrackedPath<P>, uuid::Uuid) -> bool,
+    ) -> Result<()> {
         // Before anything is claimed, so that an error leaves nothing claimed.
         handles.iter().try_for_each(|fb| path.check(&fb.pool().inner.core))?;
         let mut left: Vec<&Self> = handles.to_vec();
@@ -36,7 +45,7 @@ impl<T: Send + Sync + 'static> Fb<T> {
                         break;
                     }
                     rest = more;
-                    if !path.contains_key(fb.key()) && !part.claim(fb) {
+                    if !has(path, fb.key()) && !part.claim(fb) {
                         busy.push(fb);
                     }
                 }
@@ -57,7 +66,7 @@ impl<T: Send + Sync + 'static> Fb<T> {
     ) -> Result<Option<Arc<Job>>> {
         path.check(&self.pool().inner.core)?;
         loop {
-            if path.contains_key(self.key()) {
+            if path.is_loose(self.key()) {
                 return Ok(None);
             }
             let mut part = Part::new();
@@ -93,7 +102,8 @@ impl<T: Send + Sync + 'static> Fb<T> {
         name: &str,
         meta: &[u8],
     ) -> Result<CheckpointId> {
-        Self::blocking_persist_many(handles, path)?;
+        // What a set has already need not be loose.
+        Self::stage_many(handles, path, TrackedPath::contains_key)?;
         let keys: Vec<_> = handles.iter().map(|fb| fb.key()).collect();
         path.checkpoint(name, &keys, meta)
     }

@@ -55,6 +55,14 @@ impl<P: Send + Sync + 'static> TrackedPath<P> {
         }
     }
 
+    /// Whether there is nothing to be done to persist it: that a named set has it is not enough.
+    pub(super) fn is_loose(&self, key: Uuid) -> bool {
+        match &self.keys {
+            Some(keys) => lock(keys).contains(&key),
+            None => self.backing.is_loose(&self.path, key).unwrap_or(false),
+        }
+    }
+
     pub(super) fn check(&self, core: &Arc<Core>) -> Result<()> {
         if Arc::ptr_eq(&self.core, core) { Ok(()) } else { Err(other_store()) }
     }

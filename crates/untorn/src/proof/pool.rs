@@ -297,12 +297,10 @@ impl World {
         let Some(open) = &self.open else { return Ok(()) };
         for (fb, object) in self.handles.iter().rev().take(1).chain(self.handles.iter().take(1)) {
             let key = fb.key();
-            let there = open.path.contains_key(key);
             fb.blocking_persist(&open.path)?;
-            if there {
-                continue;
-            }
-            if !self.removed.remove(&key) || !self.disk.loose.contains(&key) {
+            self.removed.remove(&key);
+            // That a named set has it is not enough: it may be dropped.
+            if !self.disk.loose.contains(&key) {
                 self.added.insert(key, *object);
             }
         }

@@ -374,3 +374,22 @@ fn a_save_deletes_nothing_before_its_key_is_changed() {
     assert!(path.all_keys().len() == 2 && new.iter().all(|fb| path.contains_key(fb.key())));
     assert_eq!(*old[3].blocking_load().unwrap(), 3);
 }
+
+/// A set had it, and it was persisted as well: then it stays when the set goes.
+#[test]
+fn what_is_persisted_stays_though_its_set_goes() {
+    use untorn::codec::Raw;
+    use untorn::pool::{DirPath, DirStore};
+    let dir = tempfile::tempdir().unwrap();
+    let store = DirStore::new(dir.path().join("scratch")).unwrap();
+    let store = Arc::new(BackingStore::open(store));
+    let pool: Arc<Pool<Vec<u8>>> = Arc::new(Pool::options().build(&store, Raw).unwrap());
+    let path = store.blocking_track_path(DirPath::new(dir.path().join("state"))).unwrap();
+    let both = pool.blocking_insert(vec![1]).unwrap();
+    let named = pool.blocking_insert(vec![2]).unwrap();
+    Fb::blocking_checkpoint(&[&both, &named], &path, "set", b"").unwrap();
+    both.blocking_persist(&path).unwrap();
+    store.blocking_sync(&path).unwrap();
+    path.drop_set("set").unwrap();
+    assert_eq!(path.durable_keys(), [both.key()]);
+}

@@ -183,6 +183,12 @@ impl Core {
         self.state().table.objects.get(&key).is_some_and(Entry::is_there)
     }
 
+    /// Whether the loose set has the key, with what is staged.
+    pub(in crate::pool) fn is_loose(&self, key: Uuid) -> bool {
+        let state = self.state();
+        state.table.objects.get(&key).is_some_and(|entry| entry.want.unwrap_or(entry.loose))
+    }
+
     /// All keys, with what is staged.
     pub(in crate::pool) fn keys(&self) -> Vec<Uuid> {
         let state = self.state();
