@@ -60,6 +60,7 @@ pub(crate) trait Member: Send + Sync {
     /// Gives up to about so much; may write. Not while any lock of a pool or entry is held.
     fn reclaim(&self, want: u64) -> Reclaimed;
     /// Gives up what needs no writing.
+    #[cfg(feature = "tokio")]
     fn reclaim_clean(&self, want: u64) -> u64;
 }
 
@@ -212,6 +213,7 @@ impl MemoryBudget {
     }
 
     /// As [`reclaim`](Self::reclaim), and writes nothing.
+    #[cfg(feature = "tokio")]
     pub(crate) fn reclaim_clean(&self) -> bool {
         let want = self.wanted(0);
         want > 0 && self.members().iter().any(|member| member.reclaim_clean(want) > 0)

@@ -7,7 +7,9 @@
 //! - J3 Who would wait for a queued job runs it instead.
 
 use std::sync::Arc;
-use std::task::{Poll, Waker};
+#[cfg(feature = "tokio")]
+use std::task::Poll;
+use std::task::Waker;
 
 use crate::sync::{Condvar, Mutex, PoisonError, lock};
 use crate::{Error, Result};
@@ -79,6 +81,7 @@ impl Job {
     }
 
     /// As [`wait`](Self::wait), without waiting or doing.
+    #[cfg(feature = "tokio")]
     pub(crate) fn poll(&self, waker: &Waker) -> Poll<Result<()>> {
         let mut state = lock(&self.state);
         if let Some(done) = &state.done {
@@ -101,6 +104,7 @@ impl Job {
     }
 
     /// Whether whoever waits has to do it.
+    #[cfg(feature = "tokio")]
     pub(crate) fn is_abandoned(&self) -> bool {
         let state = lock(&self.state);
         state.abandoned && state.work.is_some()

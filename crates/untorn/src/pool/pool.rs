@@ -357,6 +357,7 @@ impl<T: Send + Sync + 'static> Member for Inner<T> {
         self.reclaim_some(want)
     }
 
+    #[cfg(feature = "tokio")]
     fn reclaim_clean(&self, want: u64) -> u64 {
         self.reclaim_clean_some(want)
     }

@@ -94,6 +94,7 @@ impl Runner {
     }
 
     /// Counts a call that is made elsewhere, until what is returned is dropped.
+    #[cfg(feature = "tokio")]
     pub(crate) fn count(self: &Arc<Self>) -> Open {
         let mut state = lock(&self.state);
         state.open = state.open.saturating_add(1);
@@ -155,8 +156,10 @@ impl std::fmt::Debug for Runner {
 }
 
 /// See [`Runner::count`].
+#[cfg(feature = "tokio")]
 pub(crate) struct Open(Arc<Runner>);
 
+#[cfg(feature = "tokio")]
 impl Drop for Open {
     fn drop(&mut self) {
         self.0.ended();

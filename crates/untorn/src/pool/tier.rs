@@ -39,6 +39,7 @@ pub(crate) trait Tier<T>: Send + Sync {
     fn read(&self, key: Uuid) -> Result<T>;
 
     /// Reads if that need not wait for the disk.
+    #[cfg(feature = "tokio")]
     fn read_nowait(&self, key: Uuid) -> Result<Option<T>>;
 
     /// Objects are read fastest in the order of this.
@@ -166,6 +167,7 @@ where
         read
     }
 
+    #[cfg(feature = "tokio")]
     fn read_nowait(&self, key: Uuid) -> Result<Option<T>> {
         let mut buffer = self.buffer();
         let read = match self.backing.get_nowait(key, &mut buffer) {
@@ -225,6 +227,7 @@ impl<T, B: Strategy<T>> Tier<T> for Strategic<B> {
         guarded("load", || self.0.load(key))
     }
 
+    #[cfg(feature = "tokio")]
     fn read_nowait(&self, _: Uuid) -> Result<Option<T>> {
         Ok(None)
     }
