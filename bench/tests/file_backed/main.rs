@@ -37,7 +37,7 @@ fn value(n: u64) -> Value {
     let named = Shape::Named { name: format!("shape {n}"), of: Some(Box::new(Shape::Point)) };
     Value {
         number: n,
-        small: (-3, 500, n.is_multiple_of(2), 'é'),
+        small: (-3, 500, n.is_multiple_of(2), '\u{e9}'),
         large: u128::from(n) << 70,
         bytes: vec![7; n as usize * 100],
         shapes: vec![Shape::Line(1.5, -2.5), named, Shape::Point],
